@@ -1,0 +1,730 @@
+"""Layers with parameters and state: bookkeeping around `bnlib.functional`.
+
+Names, keys and shapes of the state are PyTorch's, so that weights travel both ways
+without renaming. There is no automatic differentiation: each layer keeps the cache of
+its last forward pass, and ``backward`` walks the layers in reverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bnlib import functional as F
+from bnlib.validate import Array
+
+
+class Parameter:
+    """A learned array and its gradient.
+
+    Parameters
+    ----------
+    data : ndarray
+        The values.
+
+    Attributes
+    ----------
+    data : ndarray
+        The values.
+    grad : ndarray or None
+        Sum of the gradients since `zero_grad`; None before the first backward pass.
+    """
+
+    def __init__(self, data: Array) -> None:
+        self.data = data
+        self.grad: Array | None = None
+
+    def accumulate(self, grad: Array | None) -> None:
+        """Add a gradient to ``grad``.
+
+        Parameters
+        ----------
+        grad : ndarray or None
+            Gradient, like ``data``; None adds nothing.
+        """
+        if grad is not None:
+            self.grad = grad if self.grad is None else self.grad + grad
+
+
+class Module:
+    """Base of all layers.
+
+    Attributes
+    ----------
+    training : bool
+        Training mode (True at first) or evaluation mode.
+    """
+
+    def __init__(self) -> None:
+        self.training = True
+        self._parameters: dict[str, Parameter] = {}
+        self._buffers: dict[str, np.ndarray] = {}
+        self._modules: dict[str, Module] = {}
+        self._cache = None
+
+    def __call__(self, x: Array) -> Array:
+        return self.forward(x)
+
+    def forward(self, x: Array) -> Array:
+        """Compute the output and keep what the backward pass needs.
+
+        Parameters
+        ----------
+        x : ndarray
+            Input.
+
+        Returns
+        -------
+        y : ndarray
+            Output.
+        """
+        raise NotImplementedError
+
+    def backward(self, grad_output: Array) -> Array:
+        """Backpropagate through the last forward pass; parameters collect gradients.
+
+        Parameters
+        ----------
+        grad_output : ndarray
+            Gradient with respect to the output.
+
+        Returns
+        -------
+        grad_x : ndarray
+            Gradient with respect to the input.
+
+        Raises
+        ------
+        RuntimeError
+            There was no forward pass.
+        """
+        raise NotImplementedError
+
+    def _saved(self):
+        if self._cache is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward needs a forward pass before it"
+            )
+        return self._cache
+
+    def __getattr__(self, name: str):
+        for store in ("_parameters", "_buffers"):
+            found = self.__dict__.get(store, {})
+            if name in found:
+                return found[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield the name and the module, this one first, then those inside it."""
+        yield prefix, self
+        for name, module in self._modules.items():
+            yield from module.named_modules(f"{prefix}{'.' if prefix else ''}{name}")
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and those inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield the name, as in the state dict, and the parameter."""
+        for prefix, module in self.named_modules():
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    yield f"{prefix}{'.' if prefix else ''}{name}", parameter
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield the parameters."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def train(self, mode: bool = True) -> Module:
+        """Set training mode (or, with False, evaluation mode) here and inside.
+
+        Parameters
+        ----------
+        mode : bool
+            True for training.
+
+        Returns
+        -------
+        self : Module
+            For chaining.
+        """
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Set evaluation mode here and inside; return self."""
+        return self.train(False)
+
+    def _state(self) -> Iterator[tuple[str, np.ndarray]]:
+        for prefix, module in self.named_modules():
+            dot = "." if prefix else ""
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    yield f"{prefix}{dot}{name}", parameter.data
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    yield f"{prefix}{dot}{name}", buffer
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all parameters and buffers under PyTorch's keys.
+
+        Returns
+        -------
+        state : dict of str to ndarray
+            ``{k: torch.from_numpy(v)}`` of it loads into the same torch module.
+        """
+        return {name: np.array(value, order="C") for name, value in self._state()}
+
+    def load_state_dict(self, state: Mapping[str, object], strict: bool = True) -> None:
+        """Copy parameters and buffers from a state dict; all of it or nothing.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            From `state_dict`, or a torch state dict (its tensors are arrays to NumPy).
+        strict : bool
+            Whether the keys must be the same.
+
+        Raises
+        ------
+        KeyError
+            Keys are missing or not expected, and strict is True.
+        ValueError
+            A shape differs. Nothing was changed.
+        """
+        own = dict(self._state())
+        missing, unexpected = own.keys() - state.keys(), state.keys() - own.keys()
+        if strict and (missing or unexpected):
+            raise KeyError(
+                f"missing keys {sorted(missing)}, unexpected keys {sorted(unexpected)}"
+            )
+        new = {name: np.asarray(state[name]) for name in own if name in state}
+        for name, value in new.items():
+            if value.shape != own[name].shape:
+                raise ValueError(
+                    f"{name} must have shape {own[name].shape}, got {value.shape}"
+                )
+        for name, value in new.items():
+            own[name][...] = value
+
+
+class Linear(Module):
+    """Fully connected layer, ``y = x @ weight.T + bias``.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Sizes of input and output.
+    bias : bool
+        Whether a bias, at first 0, is added.
+    rng : numpy.random.Generator
+        Source of the initial weights.
+    init : {"he", "lecun"} or float
+        Standard deviation of the Gaussian weights: sqrt(2/in), sqrt(1/in), or a number.
+    dtype : dtype
+        float32 or float64.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator,
+        init: str | float = "he",
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__()
+        weight = _gaussian((out_features, in_features), in_features, init, rng, dtype)
+        # Laid out column by column: then weight.T is what the matrix product reads
+        # fastest. Index and shape are as in PyTorch.
+        self._parameters["weight"] = Parameter(np.asfortranarray(weight))
+        self._parameters["bias"] = (
+            Parameter(np.zeros(out_features, dtype)) if bias else None
+        )
+
+    def forward(self, x: Array) -> Array:
+        """Compute the output of shape (N, out) from x of shape (N, in)."""
+        y, self._cache = F.linear(x, self.weight.data, _data(self.bias))
+        return y
+
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+        """Backpropagate; a first layer needs no ``input_grad``."""
+        grad_x, grad_weight, grad_bias = F.linear_backward(
+            grad_output, self._saved(), input_grad
+        )
+        self.weight.accumulate(grad_weight)
+        if grad_bias is not None:
+            self.bias.accumulate(grad_bias)
+        return grad_x
+
+
+class Conv2d(Module):
+    """Convolutional layer (cross-correlation, as everywhere in deep learning).
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of input and output.
+    kernel_size, stride, padding : int
+        Size of the square filters, step, and zeros added on each side.
+    bias : bool
+        Whether a bias, at first 0, is added.
+    rng : numpy.random.Generator
+        Source of the initial weights.
+    init : {"he", "lecun"} or float
+        As in `Linear`; the fan-in is ``in_channels * kernel_size**2``.
+    dtype : dtype
+        float32 or float64.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator,
+        init: str | float = "he",
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding = stride, padding
+        shape = (out_channels, in_channels, kernel_size, kernel_size)
+        weight = _gaussian(shape, in_channels * kernel_size**2, init, rng, dtype)
+        self._parameters["weight"] = Parameter(weight)
+        self._parameters["bias"] = (
+            Parameter(np.zeros(out_channels, dtype)) if bias else None
+        )
+
+    def forward(self, x: Array) -> Array:
+        """Compute the output (N, out, H', W') from x of shape (N, in, H, W)."""
+        y, self._cache = F.conv2d(
+            x, self.weight.data, _data(self.bias), self.stride, self.padding
+        )
+        return y
+
+    def backward(self, grad_output: Array) -> Array:
+        """Backpropagate through the convolution."""
+        grad_x, grad_weight, grad_bias = F.conv2d_backward(grad_output, self._saved())
+        self.weight.accumulate(grad_weight)
+        if grad_bias is not None:
+            self.bias.accumulate(grad_bias)
+        return grad_x
+
+
+class _Norm(Module):
+    """What all normalization layers share: gamma of ones, beta of zeros, backward."""
+
+    _backward = staticmethod(F.layer_norm_backward)
+
+    def __init__(
+        self, shape: tuple[int, ...], weight: bool, bias: bool, dtype: DTypeLike
+    ) -> None:
+        super().__init__()
+        gamma, beta = np.ones(shape, dtype), np.zeros(shape, dtype)
+        self._parameters["weight"] = Parameter(gamma) if weight else None
+        self._parameters["bias"] = Parameter(beta) if bias else None
+
+    def backward(self, grad_output: Array) -> Array:
+        """Backpropagate through the last forward pass."""
+        grad_x, *grads = self._backward(grad_output, self._saved())
+        for parameter, grad in zip((self.weight, self.bias), grads, strict=False):
+            if parameter is not None:
+                parameter.accumulate(grad)
+        return grad_x
+
+
+class _RunningNorm(_Norm):
+    """A norm with running statistics; ``ndims`` are the numbers of axes it accepts."""
+
+    ndims: tuple[int, ...] = ()
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__((num_features,), affine, affine, dtype)
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        tracked = track_running_stats
+        self._buffers["running_mean"] = np.zeros(num_features, dtype)
+        self._buffers["running_var"] = np.ones(num_features, dtype)
+        self._buffers["num_batches_tracked"] = np.array(0, np.int64)
+        if not tracked:
+            self._buffers = dict.fromkeys(self._buffers)
+
+    def _check_input(self, x: Array) -> None:
+        if np.ndim(x) not in self.ndims:
+            expected = " or ".join(f"{n}D" for n in self.ndims)
+            raise ValueError(f"expected {expected} input (got {np.ndim(x)}D input)")
+        if x.shape[1] != self.num_features:
+            raise ValueError(
+                f"expected input with {self.num_features} channels, got "
+                f"{x.shape[1]} (shape {x.shape})"
+            )
+
+    def _step(self) -> float:
+        """Count a batch and return the weight of the new value."""
+        self.num_batches_tracked[...] += 1
+        if self.momentum is None:  # cumulative average
+            return 1.0 / int(self.num_batches_tracked)
+        return self.momentum
+
+
+class BatchNorm1d(_RunningNorm):
+    """Batch norm of (N, C) or (N, C, L): `bnlib.functional.batch_norm` with state.
+
+    Parameters
+    ----------
+    num_features : int
+        Number of channels C.
+    eps : float
+        Added to the variance.
+    momentum : float or None
+        Running-average step, the weight of the new value; None is the cumulative
+        average over all batches.
+    affine : bool
+        Whether gamma (``weight``, at first 1) and beta (``bias``, at first 0) exist.
+    track_running_stats : bool
+        Whether running statistics are kept; without them evaluation mode uses those of
+        the batch, as in PyTorch.
+    dtype : dtype
+        float32 or float64.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 2; PyTorch, ``torch.nn.BatchNorm1d``.
+    """
+
+    ndims = (2, 3)
+    _backward = staticmethod(F.batch_norm_backward)
+
+    def forward(self, x: Array) -> Array:
+        """Normalize x; in training mode, update the running statistics."""
+        self._check_input(x)
+        tracked = self.running_mean is not None
+        training = self.training or not tracked
+        saved = int(self.num_batches_tracked) if tracked else 0
+        step = self._step() if self.training and tracked else 0.0
+        try:
+            y, self._cache = F.batch_norm(
+                x,
+                self.running_mean,
+                self.running_var,
+                _data(self.weight),
+                _data(self.bias),
+                training,
+                step,
+                self.eps,
+            )
+        except (TypeError, ValueError):  # a refused batch is not counted
+            if tracked:
+                self.num_batches_tracked[...] = saved
+            raise
+        return y
+
+
+class BatchNorm2d(BatchNorm1d):
+    """Batch norm of images (N, C, H, W); parameters as in `BatchNorm1d`."""
+
+    ndims = (4,)
+
+
+class InstanceNorm1d(_RunningNorm):
+    """Instance norm of (N, C, L): each channel of each example by itself.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats, dtype
+        As in `BatchNorm1d`, but by default without gamma, beta and running statistics,
+        as in PyTorch.
+
+    References
+    ----------
+    Ulyanov, Vedaldi and Lempitsky (2016); PyTorch, ``torch.nn.InstanceNorm1d``.
+    """
+
+    ndims = (3,)
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        *,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, dtype=dtype
+        )
+
+    def forward(self, x: Array) -> Array:
+        """Normalize x; with tracking, use running statistics in evaluation mode."""
+        self._check_input(x)
+        own = self.training or self.running_mean is None
+        y, self._cache = F.instance_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            _data(self.weight),
+            _data(self.bias),
+            own,
+            0.0 if self.momentum is None else self.momentum,
+            self.eps,
+        )
+        return y
+
+
+class InstanceNorm2d(InstanceNorm1d):
+    """Instance norm of images (N, C, H, W); parameters as in `InstanceNorm1d`."""
+
+    ndims = (4,)
+
+
+class LayerNorm(_Norm):
+    """Layer norm over the last axes: `bnlib.functional.layer_norm` with state.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        Shape of the trailing axes.
+    eps : float
+        Added to the variance.
+    elementwise_affine, bias : bool
+        Whether gamma exists, and with it beta.
+    dtype : dtype
+        float32 or float64.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        shape = tuple(int(n) for n in np.atleast_1d(normalized_shape))
+        affine = elementwise_affine
+        super().__init__(shape, affine, affine and bias, dtype)
+        self.normalized_shape, self.eps = shape, eps
+
+    def forward(self, x: Array) -> Array:
+        """Normalize each example over its last axes."""
+        y, self._cache = F.layer_norm(
+            x, self.normalized_shape, _data(self.weight), _data(self.bias), self.eps
+        )
+        return y
+
+
+class GroupNorm(_Norm):
+    """Group norm: `bnlib.functional.group_norm` with state.
+
+    Parameters
+    ----------
+    num_groups, num_channels : int
+        Groups, and channels C that they divide.
+    eps : float
+        Added to the variance.
+    affine : bool
+        Whether gamma and beta exist.
+    dtype : dtype
+        float32 or float64.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        if num_groups < 1 or num_channels % num_groups:
+            raise ValueError(
+                "num_channels must be divisible by num_groups, got "
+                f"{num_channels} and {num_groups}"
+            )
+        super().__init__((num_channels,), affine, affine, dtype)
+        self.num_groups, self.eps = num_groups, eps
+
+    def forward(self, x: Array) -> Array:
+        """Normalize groups of channels of each example."""
+        y, self._cache = F.group_norm(
+            x, self.num_groups, _data(self.weight), _data(self.bias), self.eps
+        )
+        return y
+
+
+class RMSNorm(_Norm):
+    """RMS norm over the last axes: `bnlib.functional.rms_norm` with state.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        Shape of the trailing axes.
+    eps : float or None
+        Added to the mean square; None is the spacing of the dtype at 1.
+    elementwise_affine : bool
+        Whether gamma exists.
+    dtype : dtype
+        float32 or float64.
+    """
+
+    _backward = staticmethod(F.rms_norm_backward)
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        shape = tuple(int(n) for n in np.atleast_1d(normalized_shape))
+        super().__init__(shape, elementwise_affine, False, dtype)
+        self.normalized_shape, self.eps = shape, eps
+
+    def forward(self, x: Array) -> Array:
+        """Divide each example by its root mean square."""
+        y, self._cache = F.rms_norm(
+            x, self.normalized_shape, _data(self.weight), self.eps
+        )
+        return y
+
+
+class _Activation(Module):
+    """An activation: a pair of functions from `bnlib.ops`."""
+
+    _pair = (F.relu, F.relu_backward)
+
+    def forward(self, x: Array) -> Array:
+        """Apply the activation to each value."""
+        y, self._cache = self._pair[0](x)
+        return y
+
+    def backward(self, grad_output: Array) -> Array:
+        """Multiply by the derivative."""
+        return self._pair[1](grad_output, self._saved())
+
+
+class ReLU(_Activation):
+    """``max(x, 0)``."""
+
+
+class Sigmoid(_Activation):
+    """``1 / (1 + exp(-x))``."""
+
+    _pair = (F.sigmoid, F.sigmoid_backward)
+
+
+class Tanh(_Activation):
+    """Hyperbolic tangent."""
+
+    _pair = (F.tanh, F.tanh_backward)
+
+
+class Flatten(Module):
+    """(N, ...) to (N, D)."""
+
+    def forward(self, x: Array) -> Array:
+        """Reshape to two axes."""
+        self._cache = x.shape
+        return x.reshape(len(x), -1)
+
+    def backward(self, grad_output: Array) -> Array:
+        """Reshape back."""
+        return grad_output.reshape(self._saved())
+
+
+class Sequential(Module):
+    """Layers, one after the other; index, iterate and take the length as of a list.
+
+    Parameters
+    ----------
+    *layers : Module
+        The layers, in order.
+    """
+
+    def __init__(self, *layers: Module) -> None:
+        super().__init__()
+        self._modules = {str(i): layer for i, layer in enumerate(layers)}
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())
+
+    def __getitem__(self, index: int) -> Module:
+        return list(self._modules.values())[index]
+
+    def forward(self, x: Array) -> Array:
+        """Pass x through all layers."""
+        for layer in self._modules.values():
+            x = layer(x)
+        return x
+
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+        """Pass the gradient through all layers in reverse.
+
+        Parameters
+        ----------
+        grad_output : ndarray
+            Gradient with respect to the output.
+        input_grad : bool
+            Whether the gradient with respect to the input is wanted. Training does not
+            need it, and a first `Linear` layer then leaves out a large product.
+
+        Returns
+        -------
+        grad_x : ndarray or None
+            Gradient with respect to the input.
+        """
+        for layer in reversed(self._modules.values()):
+            first = layer is next(iter(self._modules.values()))
+            if first and not input_grad and isinstance(layer, Linear):
+                return layer.backward(grad_output, input_grad=False)
+            grad_output = layer.backward(grad_output)
+        return grad_output
+
+
+def _data(parameter: Parameter | None) -> Array | None:
+    return None if parameter is None else parameter.data
+
+
+def _gaussian(
+    shape: tuple[int, ...],
+    fan_in: int,
+    init: str | float,
+    rng: np.random.Generator,
+    dtype: DTypeLike,
+) -> Array:
+    """Draw Gaussian weights; see `Linear` for init."""
+    named = {"he": np.sqrt(2 / fan_in), "lecun": np.sqrt(1 / fan_in)}
+    if isinstance(init, str) and init not in named:
+        raise ValueError(f"init must be 'he', 'lecun' or a number, got {init!r}")
+    std = named[init] if isinstance(init, str) else float(init)
+    return rng.normal(0.0, std, shape).astype(dtype)

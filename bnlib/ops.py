@@ -1,0 +1,352 @@
+"""The rest of a network: linear, convolution, activations and the loss.
+
+Stateless, like `bnlib.functional`: each forward function returns the output and a
+cache, each backward function takes the upstream gradient and that cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from bnlib.validate import Array, check_float, check_parameter
+
+
+def linear(
+    x: Array, weight: Array, bias: Array | None = None
+) -> tuple[Array, tuple[Array, Array, bool]]:
+    """Compute ``x @ weight.T + bias``.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, in)
+        Input.
+    weight : ndarray of shape (out, in)
+        Weights.
+    bias : ndarray of shape (out,), optional
+        Bias.
+
+    Returns
+    -------
+    y : ndarray of shape (N, out)
+        Output.
+    cache : tuple
+        For `linear_backward`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Wrong shape or dtype.
+    """
+    check_float("x", x, min_ndim=2)
+    if x.ndim != 2 or weight.ndim != 2 or x.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"x must have shape (N, in) and weight (out, in), got {x.shape} and "
+            f"{weight.shape}"
+        )
+    check_parameter("weight", weight, weight.shape, x.dtype)
+    check_parameter("bias", bias, weight.shape[:1], x.dtype)
+    y = x @ weight.T
+    if bias is not None:
+        y += bias
+    return y, (x, weight, bias is not None)
+
+
+def linear_backward(
+    grad_output: Array, cache: tuple[Array, Array, bool], input_grad: bool = True
+) -> tuple[Array | None, Array, Array | None]:
+    """Backpropagate through `linear`.
+
+    Parameters
+    ----------
+    grad_output : ndarray of shape (N, out)
+        Gradient with respect to y.
+    cache : tuple
+        From `linear`.
+    input_grad : bool
+        Whether the gradient with respect to x is wanted; a first layer needs none.
+
+    Returns
+    -------
+    grad_x : ndarray of shape (N, in) or None
+        Gradient with respect to x.
+    grad_weight : ndarray of shape (out, in)
+        Gradient with respect to the weights.
+    grad_bias : ndarray of shape (out,) or None
+        Gradient with respect to the bias.
+    """
+    x, weight, has_bias = cache
+    grad_x = grad_output @ weight if input_grad else None
+    grad_weight = (x.T @ grad_output).T  # laid out as Linear lays out its weight
+    return grad_x, grad_weight, np.add.reduce(grad_output, 0) if has_bias else None
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int = 1,
+    padding: int = 0,
+) -> tuple[Array, tuple]:
+    """Slide each filter over the image and take dot products (cross-correlation).
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, H, W)
+        Input.
+    weight : ndarray of shape (out, C, k, l)
+        Filters.
+    bias : ndarray of shape (out,), optional
+        Bias, one for each output channel.
+    stride, padding : int
+        Step between positions, and zeros added on each side.
+
+    Returns
+    -------
+    y : ndarray of shape (N, out, H', W')
+        Output; ``H' = (H + 2*padding - k) // stride + 1``.
+    cache : tuple
+        For `conv2d_backward`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Wrong shape or dtype.
+    """
+    check_float("x", x, min_ndim=4)
+    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
+        raise ValueError(
+            "x must have shape (N, C, H, W) and weight (out, C, k, l), got "
+            f"{x.shape} and {weight.shape}"
+        )
+    check_parameter("weight", weight, weight.shape, x.dtype)
+    check_parameter("bias", bias, weight.shape[:1], x.dtype)
+    k, l = weight.shape[2:]
+    if x.shape[2] + 2 * padding < k or x.shape[3] + 2 * padding < l:
+        raise ValueError(
+            f"the filter, {(k, l)}, is larger than the padded input, "
+            f"{(x.shape[2] + 2 * padding, x.shape[3] + 2 * padding)}"
+        )
+    sides = ((0, 0), (0, 0), (padding, padding), (padding, padding))
+    windows = sliding_window_view(np.pad(x, sides), (k, l), axis=(2, 3))
+    windows = windows[:, :, ::stride, ::stride]  # (N, C, H', W', k, l)
+    y = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3)))  # (N, H', W', out)
+    if bias is not None:
+        y += bias
+    y = np.ascontiguousarray(y.transpose(0, 3, 1, 2))
+    return y, (x.shape, windows, weight, bias is not None, stride, padding)
+
+
+def conv2d_backward(
+    grad_output: Array, cache: tuple
+) -> tuple[Array, Array, Array | None]:
+    """Backpropagate through `conv2d`.
+
+    Parameters
+    ----------
+    grad_output : ndarray of shape (N, out, H', W')
+        Gradient with respect to y.
+    cache : tuple
+        From `conv2d`.
+
+    Returns
+    -------
+    grad_x : ndarray of shape (N, C, H, W)
+        Gradient with respect to x.
+    grad_weight : ndarray of shape (out, C, k, l)
+        Gradient with respect to the filters.
+    grad_bias : ndarray of shape (out,) or None
+        Gradient with respect to the bias.
+    """
+    (n, c, height, width), windows, weight, has_bias, stride, padding = cache
+    k, l = weight.shape[2:]
+    rows, columns = grad_output.shape[2:]
+    grad_weight = np.tensordot(grad_output, windows, ((0, 2, 3), (0, 2, 3)))
+    padded = np.zeros(
+        (n, c, height + 2 * padding, width + 2 * padding), grad_output.dtype
+    )
+    for i in range(k):
+        for j in range(l):
+            part = np.tensordot(grad_output, weight[:, :, i, j], (1, 0))
+            padded[
+                :,
+                :,
+                i : i + stride * rows : stride,
+                j : j + stride * columns : stride,
+            ] += part.transpose(0, 3, 1, 2)
+    grad_x = padded[:, :, padding : padding + height, padding : padding + width]
+    return grad_x, grad_weight, grad_output.sum((0, 2, 3)) if has_bias else None
+
+
+def relu(x: Array) -> tuple[Array, Array]:
+    """Return ``max(x, 0)``.
+
+    Parameters
+    ----------
+    x : ndarray
+        Input, any shape.
+
+    Returns
+    -------
+    y, cache : ndarray
+        Output; it is the cache, too.
+    """
+    y = np.maximum(x, 0)
+    return y, y
+
+
+def relu_backward(grad_output: Array, cache: Array) -> Array:
+    """Backpropagate through `relu`; the derivative at 0 is 0, as in PyTorch.
+
+    Parameters
+    ----------
+    grad_output : ndarray
+        Gradient with respect to y.
+    cache : ndarray
+        From `relu`.
+
+    Returns
+    -------
+    grad_x : ndarray
+        Gradient with respect to x.
+    """
+    return grad_output * (cache > 0)
+
+
+def sigmoid(x: Array) -> tuple[Array, Array]:
+    """Return ``1 / (1 + exp(-x))``, without overflow.
+
+    Parameters
+    ----------
+    x : ndarray
+        Input, any shape.
+
+    Returns
+    -------
+    y, cache : ndarray
+        Output in (0, 1); it is the cache, too.
+    """
+    y = np.tanh(x * x.dtype.type(0.5))
+    y += 1
+    y *= x.dtype.type(0.5)
+    return y, y
+
+
+def sigmoid_backward(grad_output: Array, cache: Array) -> Array:
+    """Backpropagate through `sigmoid`.
+
+    Parameters
+    ----------
+    grad_output : ndarray
+        Gradient with respect to y.
+    cache : ndarray
+        From `sigmoid`.
+
+    Returns
+    -------
+    grad_x : ndarray
+        Gradient with respect to x.
+    """
+    return grad_output * (cache * (1 - cache))
+
+
+def tanh(x: Array) -> tuple[Array, Array]:
+    """Return the hyperbolic tangent.
+
+    Parameters
+    ----------
+    x : ndarray
+        Input, any shape.
+
+    Returns
+    -------
+    y, cache : ndarray
+        Output in (-1, 1); it is the cache, too.
+    """
+    y = np.tanh(x)
+    return y, y
+
+
+def tanh_backward(grad_output: Array, cache: Array) -> Array:
+    """Backpropagate through `tanh`.
+
+    Parameters
+    ----------
+    grad_output : ndarray
+        Gradient with respect to y.
+    cache : ndarray
+        From `tanh`.
+
+    Returns
+    -------
+    grad_x : ndarray
+        Gradient with respect to x.
+    """
+    return grad_output * (1 - cache * cache)
+
+
+def cross_entropy(
+    logits: Array, target: NDArray[np.integer]
+) -> tuple[float, tuple[Array, NDArray[np.integer]]]:
+    """Return the mean of ``-log softmax(logits)[target]`` over the batch, in nats.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (N, K)
+        Scores, one column for each class.
+    target : ndarray of int, shape (N,)
+        Index of the right class, 0 to K - 1.
+
+    Returns
+    -------
+    loss : float
+        The mean over the batch.
+    cache : tuple
+        For `cross_entropy_backward`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Wrong shape, dtype, or a class outside 0 to K - 1.
+    """
+    check_float("logits", logits, min_ndim=2)
+    if not np.issubdtype(target.dtype, np.integer):
+        raise TypeError(f"target must hold integers, got {target.dtype}")
+    if target.shape != logits.shape[:1] or not len(target):
+        raise ValueError(
+            f"target must have shape ({len(logits)},) and logits (N, K) with N > 0, "
+            f"got {target.shape} and {logits.shape}"
+        )
+    k = logits.shape[1]
+    if target.min() < 0 or target.max() >= k:
+        raise ValueError(
+            f"target must lie in 0 to {k - 1}, got {target.min()} to {target.max()}"
+        )
+    shifted = logits - np.maximum.reduce(logits, 1, keepdims=True)
+    softmax = np.exp(shifted)
+    total = np.add.reduce(softmax, 1, keepdims=True)
+    softmax /= total
+    right = shifted[np.arange(len(target)), target]
+    loss = float((np.log(total[:, 0]) - right).mean())
+    return loss, (softmax, target)
+
+
+def cross_entropy_backward(cache: tuple[Array, NDArray[np.integer]]) -> Array:
+    """Return the gradient of `cross_entropy` with respect to the logits.
+
+    Parameters
+    ----------
+    cache : tuple
+        From `cross_entropy`.
+
+    Returns
+    -------
+    grad_logits : ndarray of shape (N, K)
+        ``(softmax - one_hot(target)) / N``.
+    """
+    softmax, target = cache
+    grad = softmax.copy()
+    grad[np.arange(len(target)), target] -= 1
+    grad /= len(target)
+    return grad
