@@ -167,7 +167,7 @@ def _read_mnist10k(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
             f"{path.parent}; reinstall bnlib or run tools/make_mnist10k.py"
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in MNIST10K_SHA256}
     except Exception as error:
         raise ValueError(

@@ -15,7 +15,8 @@ processor's cache. The same mathematics on the whole array at once is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from types import EllipsisType
 from typing import NamedTuple
 
 import numpy as np
@@ -187,14 +188,13 @@ def batch_norm(
 
     x3 = _as_3d(x)
     x_hat, y = np.empty(x3.shape, x.dtype), np.empty(x3.shape, x.dtype)
-    mu_, inv_std_ = _column(mu, x3), _column(inv_std, x3)
-    gamma_, beta_ = _column(gamma, x3), _column(beta, x3)
+    mu_, inv_std_, gamma_, beta_ = _columns(x3, mu, inv_std, gamma, beta)
     for i in _blocks(x3):
         np.subtract(x3[i], mu_, out=x_hat[i])
-        x_hat[i] *= inv_std_
+        np.multiply(x_hat[i], inv_std_, out=x_hat[i])
         np.multiply(x_hat[i], 1 if gamma is None else gamma_, out=y[i])
         if beta is not None:
-            y[i] += beta_
+            np.add(y[i], beta_, out=y[i])
     x_hat, y = x_hat.reshape(x.shape), y.reshape(x.shape)
     affine = (gamma is not None, beta is not None)
     return y, BatchNormCache(x_hat, mu, var, inv_std, gamma, affine, training)
@@ -219,10 +219,11 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
     digits when the mean is large; this one does not.
     """
     x3 = _as_3d(x)
-    m = x.size // x.shape[1]
-    mu = (sum(_channel_sum(x3[i], np.float64) for i in _blocks(x3)) / m).astype(x.dtype)
-    mu_ = _column(mu, x3)
-    squares = 0
+    m, total, squares = x.size // x.shape[1], 0, 0
+    for i in _blocks(x3):
+        total = total + _channel_sum(x3[i], np.float64)
+    mu = (total / m).astype(x.dtype)
+    (mu_,) = _columns(x3, mu)
     for i in _blocks(x3):
         centred = x3[i] - mu_
         squares = squares + _channel_dot(centred, centred)
@@ -269,16 +270,17 @@ def batch_norm_backward(
         sum_dy_x_hat = sum_dy_x_hat + _channel_dot(dy[i], x_hat[i])
 
     gamma = 1 if cache.weight is None else cache.weight
-    scale = _column(gamma * cache.inv_std, dy)
+    m = dy.dtype.type(dy.size // dy.shape[1])
+    scale, mean_dy, mean_dy_x_hat = _columns(
+        dy, gamma * cache.inv_std, sum_dy / m, sum_dy_x_hat / m
+    )
     grad_x = np.empty(dy.shape, dy.dtype)
     if cache.training:
-        m = dy.dtype.type(dy.size // dy.shape[1])
-        mean_dy, mean_dy_x_hat = _column(sum_dy / m, dy), _column(sum_dy_x_hat / m, dy)
         for i in _blocks(dy):
             np.multiply(x_hat[i], mean_dy_x_hat, out=grad_x[i])
             np.subtract(dy[i], grad_x[i], out=grad_x[i])
-            grad_x[i] -= mean_dy
-            grad_x[i] *= scale
+            np.subtract(grad_x[i], mean_dy, out=grad_x[i])
+            np.multiply(grad_x[i], scale, out=grad_x[i])
     else:
         np.multiply(dy, scale, out=grad_x)
     has_weight, has_bias = cache.affine
@@ -351,15 +353,19 @@ def _as_3d(x: Array) -> Array:
     return x if x.ndim == 2 else x.reshape(*x.shape[:2], -1)
 
 
-def _blocks(x: Array) -> Iterator[slice]:
-    """Yield slices of the first axis that hold about BLOCK values each."""
-    step = max(1, BLOCK * len(x) // max(x.size, 1))
-    return (slice(i, i + step) for i in range(0, len(x), step))
+def _blocks(x: Array) -> Sequence[slice | EllipsisType]:
+    """Return slices of the first axis that hold about BLOCK values each."""
+    if x.size <= BLOCK:
+        return (...,)
+    step = max(1, BLOCK * len(x) // x.size)
+    return [slice(i, i + step) for i in range(0, len(x), step)]
 
 
-def _column(v: Array | None, x: Array) -> Array | None:
+def _columns(x: Array, *values: Array | None) -> Sequence[Array | None]:
     """Shape one value per channel so that it broadcasts over x, (N, C) or (N, C, L)."""
-    return v if v is None or x.ndim == 2 else v[:, None]
+    if x.ndim == 2:
+        return values
+    return [None if v is None else v[:, None] for v in values]
 
 
 def _channel_sum(x: Array, dtype: type) -> Array:

@@ -55,13 +55,14 @@ class Module:
     ----------
     training : bool
         Training mode (True at first) or evaluation mode.
+    buffer_names : tuple of str
+        Attributes that belong to the state and are not learned.
     """
+
+    buffer_names: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.training = True
-        self._parameters: dict[str, Parameter] = {}
-        self._buffers: dict[str, np.ndarray] = {}
-        self._modules: dict[str, Module] = {}
         self._cache = None
 
     def __call__(self, x: Array) -> Array:
@@ -109,17 +110,14 @@ class Module:
             )
         return self._cache
 
-    def __getattr__(self, name: str):
-        for store in ("_parameters", "_buffers"):
-            found = self.__dict__.get(store, {})
-            if name in found:
-                return found[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the name and the module of each module right inside this one."""
+        return iter(())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield the name and the module, this one first, then those inside it."""
         yield prefix, self
-        for name, module in self._modules.items():
+        for name, module in self.children():
             yield from module.named_modules(f"{prefix}{'.' if prefix else ''}{name}")
 
     def modules(self) -> Iterator[Module]:
@@ -129,9 +127,9 @@ class Module:
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield the name, as in the state dict, and the parameter."""
         for prefix, module in self.named_modules():
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    yield f"{prefix}{'.' if prefix else ''}{name}", parameter
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield f"{prefix}{'.' if prefix else ''}{name}", value
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield the parameters."""
@@ -164,14 +162,15 @@ class Module:
         return self.train(False)
 
     def _state(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the arrays of the state dict: parameters, then buffers."""
         for prefix, module in self.named_modules():
             dot = "." if prefix else ""
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    yield f"{prefix}{dot}{name}", parameter.data
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    yield f"{prefix}{dot}{name}", buffer
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield f"{prefix}{dot}{name}", value.data
+            for name in module.buffer_names:
+                if getattr(module, name) is not None:
+                    yield f"{prefix}{dot}{name}", getattr(module, name)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters and buffers under PyTorch's keys.
@@ -247,10 +246,8 @@ class Linear(Module):
         weight = _gaussian((out_features, in_features), in_features, init, rng, dtype)
         # Laid out column by column: then weight.T is what the matrix product reads
         # fastest. Index and shape are as in PyTorch.
-        self._parameters["weight"] = Parameter(np.asfortranarray(weight))
-        self._parameters["bias"] = (
-            Parameter(np.zeros(out_features, dtype)) if bias else None
-        )
+        self.weight = Parameter(np.asfortranarray(weight))
+        self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
 
     def forward(self, x: Array) -> Array:
         """Compute the output of shape (N, out) from x of shape (N, in)."""
@@ -304,10 +301,8 @@ class Conv2d(Module):
         self.stride, self.padding = stride, padding
         shape = (out_channels, in_channels, kernel_size, kernel_size)
         weight = _gaussian(shape, in_channels * kernel_size**2, init, rng, dtype)
-        self._parameters["weight"] = Parameter(weight)
-        self._parameters["bias"] = (
-            Parameter(np.zeros(out_channels, dtype)) if bias else None
-        )
+        self.weight = Parameter(weight)
+        self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
 
     def forward(self, x: Array) -> Array:
         """Compute the output (N, out, H', W') from x of shape (N, in, H, W)."""
@@ -335,8 +330,8 @@ class _Norm(Module):
     ) -> None:
         super().__init__()
         gamma, beta = np.ones(shape, dtype), np.zeros(shape, dtype)
-        self._parameters["weight"] = Parameter(gamma) if weight else None
-        self._parameters["bias"] = Parameter(beta) if bias else None
+        self.weight = Parameter(gamma) if weight else None
+        self.bias = Parameter(beta) if bias else None
 
     def backward(self, grad_output: Array) -> Array:
         """Backpropagate through the last forward pass."""
@@ -351,6 +346,7 @@ class _RunningNorm(_Norm):
     """A norm with running statistics; ``ndims`` are the numbers of axes it accepts."""
 
     ndims: tuple[int, ...] = ()
+    buffer_names = ("running_mean", "running_var", "num_batches_tracked")
 
     def __init__(
         self,
@@ -364,12 +360,11 @@ class _RunningNorm(_Norm):
     ) -> None:
         super().__init__((num_features,), affine, affine, dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        tracked = track_running_stats
-        self._buffers["running_mean"] = np.zeros(num_features, dtype)
-        self._buffers["running_var"] = np.ones(num_features, dtype)
-        self._buffers["num_batches_tracked"] = np.array(0, np.int64)
-        if not tracked:
-            self._buffers = dict.fromkeys(self._buffers)
+        self.running_mean = self.running_var = self.num_batches_tracked = None
+        if track_running_stats:
+            self.running_mean = np.zeros(num_features, dtype)
+            self.running_var = np.ones(num_features, dtype)
+            self.num_batches_tracked = np.array(0, np.int64)
 
     def _check_input(self, x: Array) -> None:
         if np.ndim(x) not in self.ndims:
@@ -380,13 +375,6 @@ class _RunningNorm(_Norm):
                 f"expected input with {self.num_features} channels, got "
                 f"{x.shape[1]} (shape {x.shape})"
             )
-
-    def _step(self) -> float:
-        """Count a batch and return the weight of the new value."""
-        self.num_batches_tracked[...] += 1
-        if self.momentum is None:  # cumulative average
-            return 1.0 / int(self.num_batches_tracked)
-        return self.momentum
 
 
 class BatchNorm1d(_RunningNorm):
@@ -421,24 +409,23 @@ class BatchNorm1d(_RunningNorm):
         """Normalize x; in training mode, update the running statistics."""
         self._check_input(x)
         tracked = self.running_mean is not None
-        training = self.training or not tracked
-        saved = int(self.num_batches_tracked) if tracked else 0
-        step = self._step() if self.training and tracked else 0.0
-        try:
-            y, self._cache = F.batch_norm(
-                x,
-                self.running_mean,
-                self.running_var,
-                _data(self.weight),
-                _data(self.bias),
-                training,
-                step,
-                self.eps,
-            )
-        except (TypeError, ValueError):  # a refused batch is not counted
-            if tracked:
-                self.num_batches_tracked[...] = saved
-            raise
+        step = 0.0
+        if tracked and self.training:
+            step = self.momentum
+            if step is None:  # cumulative average
+                step = 1.0 / (int(self.num_batches_tracked) + 1)
+        y, self._cache = F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            _data(self.weight),
+            _data(self.bias),
+            self.training or not tracked,
+            step,
+            self.eps,
+        )
+        if tracked and self.training:
+            self.num_batches_tracked += 1
         return y
 
 
@@ -670,20 +657,24 @@ class Sequential(Module):
 
     def __init__(self, *layers: Module) -> None:
         super().__init__()
-        self._modules = {str(i): layer for i, layer in enumerate(layers)}
+        self.layers = layers
 
     def __len__(self) -> int:
-        return len(self._modules)
+        return len(self.layers)
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._modules.values())
+        return iter(self.layers)
 
     def __getitem__(self, index: int) -> Module:
-        return list(self._modules.values())[index]
+        return self.layers[index]
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield "0", "1", ... and the layers."""
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     def forward(self, x: Array) -> Array:
         """Pass x through all layers."""
-        for layer in self._modules.values():
+        for layer in self.layers:
             x = layer(x)
         return x
 
@@ -703,12 +694,11 @@ class Sequential(Module):
         grad_x : ndarray or None
             Gradient with respect to the input.
         """
-        for layer in reversed(self._modules.values()):
-            first = layer is next(iter(self._modules.values()))
-            if first and not input_grad and isinstance(layer, Linear):
-                return layer.backward(grad_output, input_grad=False)
+        for layer in reversed(self.layers[1:]):
             grad_output = layer.backward(grad_output)
-        return grad_output
+        if input_grad or not isinstance(self.layers[0], Linear):
+            return self.layers[0].backward(grad_output)
+        return self.layers[0].backward(grad_output, input_grad=False)
 
 
 def _data(parameter: Parameter | None) -> Array | None:

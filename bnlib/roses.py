@@ -119,7 +119,7 @@ def roses(
             painted[rows] = rng.choice(others, size=len(rows))
     elif not_rose != "same":
         rows = np.flatnonzero(y == 0)
-        painted[rows] = rng.choice(_names(not_rose, "colour"), size=len(rows))
+        painted[rows] = rng.choice(_names(not_rose, "not_rose"), size=len(rows))
     means = np.array([ROSE_COLOURS[name] for name in painted])  # (n, 3)
     paint = np.clip(means + _PAINT_JITTER * rng.standard_normal((n, 3)), 0, 1)
     paint = paint.astype(np.float32)

@@ -123,6 +123,7 @@ class SGD:
         self.params = list(params)
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self._velocity: list[Array | None] = [None] * len(self.params)
+        self._update = [np.empty_like(parameter.data) for parameter in self.params]
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -141,7 +142,8 @@ class SGD:
                 old = self._velocity[i]
                 grad = grad if old is None else self.momentum * old + grad
                 self._velocity[i] = grad
-            parameter.data -= self.lr * grad
+            np.multiply(grad, self.lr, out=self._update[i])
+            parameter.data -= self._update[i]
 
 
 @dataclass

@@ -1,0 +1,88 @@
+# The book's commands. `make book` and `make test` need nothing but Python 3.11 to 3.13.
+# Work is done in a virtual environment, .venv; another: make book VENV=elsewhere
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV ?= .venv
+PORT ?= 8000
+NOTEBOOKS ?=
+
+# One thread: quicker for small arrays, and the same digits on every run.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+export PYTHONUNBUFFERED := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The first Python that runs and is of a version that the book supports.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	>/dev/null 2>&1 && { echo $$p; break; }; done)
+PY := $(VENV)/bin/python
+READY := $(VENV)/.book-ready
+TORCH := $(VENV)/.torch-ready
+
+.PHONY: help book serve test lab notebooks experiments bench lint lock clean browser
+
+help: ## show this list
+	@echo "The book's commands:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+$(READY): requirements.txt pyproject.toml tools/install.py
+	@test -n "$(PYTHON)" || test -x $(PY) || { \
+		echo "Stopped: no Python 3.11, 3.12 or 3.13 was found."; exit 1; }
+	@test -x $(PY) || { echo "Making the virtual environment $(VENV) with $(PYTHON)"; \
+		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Stopped: $(PYTHON) cannot make a virtual environment" \
+		"(on Debian and Ubuntu: apt install python3-venv)."; exit 1; }; }
+	@$(PY) tools/install.py packages
+	@touch $@
+
+$(TORCH): $(READY)
+	@$(PY) tools/install.py torch
+	@touch $@
+
+browser: $(READY)
+	@$(PY) tools/install.py browser
+
+book: $(READY) ## build the site, strictly, and check its pages
+	@$(PY) tools/book.py
+
+serve: book ## build the site and show it at http://localhost:8000
+	@echo "Open http://localhost:$(PORT) - stop with Ctrl+C."
+	@$(PY) -m http.server -b 127.0.0.1 -d _build/html $(PORT) 2>/dev/null || \
+		echo "Done: the server has stopped."
+
+test: $(TORCH) browser ## run every check: lint, tests, notebooks, site, browser
+	@$(PY) tools/run_tests.py
+
+lab: $(TORCH) ## open the notebooks in JupyterLab
+	@$(VENV)/bin/jupyter lab chapters
+	@echo "Done: JupyterLab has stopped."
+
+notebooks: $(TORCH) ## execute the notebooks and store them (NOTEBOOKS="a b" for some)
+	@$(PY) tools/notebooks.py $(NOTEBOOKS)
+
+experiments: $(READY) ## run the experiments again and store their tables
+	@$(PY) -m experiments
+	@echo "Done: the tables in experiments/results are new."
+
+bench: $(TORCH) ## measure the speed of bnlib against torch
+	@$(PY) tools/bench.py
+
+lint: $(READY) ## check the style of code and notebooks
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@echo "Done: the code is clean."
+
+lock: $(READY) ## resolve requirements.txt anew from pyproject.toml
+	@$(PY) tools/lock.py
+
+clean: ## remove what the commands have made, but not the notebooks
+	@rm -rf _build .pytest_cache .ruff_cache .hypothesis *.egg-info build
+	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+	@echo "Done: build products removed ($(VENV) is kept; delete it to start afresh)."

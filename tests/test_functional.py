@@ -1,0 +1,417 @@
+import inspect
+import subprocess
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from oracle import SHAPES, assert_close, draw, load_torch, reference
+
+import bnlib.functional as F
+
+
+class Op(NamedTuple):
+    """One call that reads the same in bnlib and in torch, and its backward."""
+
+    name: str
+    call: object  # (functional namespace, *arrays) -> y
+    shapes: tuple  # of the arrays: x first; None where the argument is left out
+
+    def __str__(self):
+        return self.name
+
+    def arrays(self, dtype=np.float64):
+        return [
+            None if shape is None else draw(shape, dtype, seed)
+            for seed, shape in enumerate(self.shapes)
+        ]
+
+    def backward(self, grad_output, cache):
+        name = self.name.split()[0] + "_backward"
+        grads = getattr(F, name)(grad_output, cache)
+        return grads if isinstance(grads, tuple) else (grads,)
+
+    def run(self, arrays, seed=9):
+        """Return y, the gradients, and what the backward pass needs to run again."""
+        y, cache = self.call(F, *arrays)
+        grad_output = draw(y.shape, y.dtype, seed)
+        return y, self.backward(grad_output, cache), (grad_output, cache)
+
+
+def norm_ops():
+    for shape in SHAPES:
+        for affine, wants in ((True, "affine"), (False, "plain")):
+            C = (shape[1],) if affine else None
+            yield Op(
+                f"batch_norm {shape} {wants}",
+                lambda f, x, w, b: f.batch_norm(x, None, None, w, b, True, 0.1, 0.1),
+                (shape, C, C),
+            )
+            last = shape[2:] or shape[1:]
+            yield Op(
+                f"layer_norm {shape} {wants}",
+                lambda f, x, w, b, last=last: f.layer_norm(x, last, w, b, 0.1),
+                (shape, last if affine else None, last if affine else None),
+            )
+            yield Op(
+                f"rms_norm {shape} {wants}",
+                lambda f, x, w, last=last: f.rms_norm(x, last, w, 0.1),
+                (shape, last if affine else None),
+            )
+            if len(shape) > 2:
+                yield Op(
+                    f"instance_norm {shape} {wants}",
+                    lambda f, x, w, b: f.instance_norm(x, None, None, w, b, eps=0.1),
+                    (shape, C, C),
+                )
+    for shape, last in [((4,), (4,)), ((1, 1, 4), (4,)), ((3, 1, 4), (1, 4))]:
+        yield Op(
+            f"layer_norm {shape} over {last}",
+            lambda f, x, w, b, last=last: f.layer_norm(x, last, w, b),
+            (shape, last, last),
+        )
+        yield Op(
+            f"rms_norm {shape} over {last}",
+            lambda f, x, w, last=last: f.rms_norm(x, last, w),
+            (shape, last),
+        )
+    grouped = [(2, (3, 4)), (1, (1, 4)), (2, (2, 6, 3)), (3, (2, 6, 3, 2))]
+    for groups, shape in grouped:
+        C = (shape[1],)
+        for channels in (C, None):
+            yield Op(
+                f"group_norm {shape} {groups} groups {'affine' if channels else ''}",
+                lambda f, x, w, b, g=groups: f.group_norm(x, g, w, b, 0.1),
+                (shape, channels, channels),
+            )
+
+
+def layer_ops():
+    yield Op("linear bias", lambda f, *a: f.linear(*a), ((5, 3), (4, 3), (4,)))
+    yield Op("linear", lambda f, x, w: f.linear(x, w), ((5, 3), (4, 3)))
+    yield Op("linear one row", lambda f, *a: f.linear(*a), ((1, 3), (1, 3), (1,)))
+    for stride, padding, kernel in [(1, 0, (3, 3)), (1, 1, (3, 3)), (2, 1, (3, 2))]:
+        for bias in ((4,), None):
+            yield Op(
+                f"conv2d stride {stride} padding {padding} bias {bias}",
+                lambda f, x, w, b, s=stride, p=padding: f.conv2d(
+                    x, w, b, stride=s, padding=p
+                ),
+                ((2, 3, 6, 5), (4, 3, *kernel), bias),
+            )
+    yield Op("conv2d 1x1", lambda f, *a: f.conv2d(*a), ((2, 3, 4, 4), (2, 3, 1, 1)))
+    for name in ("relu", "sigmoid", "tanh"):
+        yield Op(name, lambda f, x, n=name: getattr(f, n)(x), ((4, 3, 5),))
+
+
+OPS = [*norm_ops(), *layer_ops()]
+every_op = pytest.mark.parametrize("op", OPS, ids=str)
+
+
+@every_op
+def test_forward_and_backward_agree_with_torch(op):
+    arrays = op.arrays()
+    y, grads, (grad_output, _) = op.run(arrays)
+    y_torch, grads_torch = reference(op.call, grad_output, *arrays)
+    assert_close(y, y_torch)
+    expected = grads_torch + [None] * (len(grads) - len(grads_torch))
+    assert len(grads) == len(expected)
+    for ours, theirs in zip(grads, expected, strict=True):
+        assert_close(ours, theirs)
+
+
+@every_op
+def test_float32_is_kept_and_near_float64(op):
+    y, grads, _ = op.run(op.arrays(np.float32))
+    y64, grads64, _ = op.run(op.arrays())
+    for ours, exact in zip((y, *grads), (y64, *grads64), strict=True):
+        assert (ours is None) == (exact is None)
+        if ours is not None:
+            assert_close(ours, exact.astype(np.float32), rtol=2e-5)
+
+
+@every_op
+def test_arguments_stay_as_they_were(op):
+    arrays = [a for a in op.arrays() if a is not None]
+    copies = [a.copy() for a in arrays]
+    left_out = [None] * (len(op.shapes) - len(arrays))
+    _, grads, (grad_output, cache) = op.run([*arrays, *left_out])
+    upstream = grad_output.copy()
+    again = op.backward(grad_output, cache)
+    for before, after in zip([*copies, upstream], [*arrays, grad_output], strict=True):
+        np.testing.assert_array_equal(before, after)
+    for first, second in zip(grads, again, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@every_op
+def test_layout_of_the_input_does_not_matter(op):
+    arrays = op.arrays()
+    x = arrays[0]
+    wide = np.zeros(tuple(2 * n for n in x.shape))
+    strided = wide[tuple(slice(None, None, 2) for _ in x.shape)]
+    strided[...] = x
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    y, grads, (grad_output, _) = op.run(arrays)
+    for other in (x.T.copy().T, strided, frozen, x[::-1].copy()[::-1]):
+        y_other, cache = op.call(F, other, *arrays[1:])
+        assert_close(y_other, y, rtol=1e-12)
+        odd = np.asfortranarray(grad_output)
+        odd.flags.writeable = False
+        for ours, expected in zip(op.backward(odd, cache), grads, strict=True):
+            assert_close(ours, expected, rtol=1e-12)
+
+
+# --- batch norm: statistics, modes, convention of the running averages
+
+
+def bn_case(shape, affine=True, dtype=np.float64):
+    C = (shape[1],)
+    x, weight, bias, running_mean = (
+        draw(s, dtype, seed) for seed, s in enumerate((shape, C, C, C))
+    )
+    running_var = np.random.default_rng(4).uniform(0.3, 3.0, C).astype(dtype)
+    if not affine:
+        weight = bias = None
+    return x, running_mean, running_var, weight, bias
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("eps", [1e-5, 0.1])
+@pytest.mark.parametrize("momentum", [0.1, 0.3, 1.0])
+def test_batch_norm_agrees_with_torch(shape, affine, training, eps, momentum):
+    torch = load_torch()
+    x, mean, var, weight, bias = bn_case(shape, affine)
+    theirs = torch.tensor(mean), torch.tensor(var)
+    for step in range(3):  # three batches, so that the running averages mix
+        batch = x + 0.5 * step
+        y, cache = F.batch_norm(batch, mean, var, weight, bias, training, momentum, eps)
+        grad_output = draw(shape, seed=20 + step)
+        y_torch, grads_torch = reference(
+            lambda f, x, w, b: f.batch_norm(x, *theirs, w, b, training, momentum, eps),
+            grad_output,
+            *(batch, weight, bias),
+        )
+        assert_close(y, y_torch)
+        assert_close(mean, theirs[0].numpy())
+        assert_close(var, theirs[1].numpy())
+        # With two values per channel and a small eps, grad_x is what is left of
+        # numbers 1/eps times larger: the closed form loses those digits.
+        rtol = 1e-8 if training and shape == (2, 4) and eps < 0.1 else 1e-10
+        backwards = [F.batch_norm_backward]
+        if training:
+            backwards.append(F.batch_norm_backward_six)
+        for backward in backwards:
+            grads = backward(grad_output, cache)
+            assert_close(grads[0], grads_torch[0], rtol=rtol)
+            assert_close(grads[1], grads_torch[1])
+            assert_close(grads[2], grads_torch[2])
+
+
+def test_the_six_equations_refuse_evaluation_mode():
+    x, *rest = bn_case((5, 3))
+    _, cache = F.batch_norm(x, *rest, training=False)
+    with pytest.raises(ValueError, match="training mode"):
+        F.batch_norm_backward_six(x, cache)
+
+
+def test_evaluation_changes_no_running_statistic_and_mixes_no_rows():
+    x, mean, var, weight, bias = bn_case((5, 3))
+    before = mean.copy(), var.copy()
+    y, _ = F.batch_norm(x, mean, var, weight, bias, training=False)
+    np.testing.assert_array_equal(mean, before[0])
+    np.testing.assert_array_equal(var, before[1])
+    one, _ = F.batch_norm(x[:1], mean, var, weight, bias, training=False)
+    assert_close(one, y[:1], rtol=1e-14)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("block", [1, 13])
+def test_blocks_change_nothing(monkeypatch, shape, training, block):
+    def run():
+        x, mean, var, weight, bias = bn_case(shape)
+        y, cache = F.batch_norm(x, mean, var, weight, bias, training)
+        grads = F.batch_norm_backward(draw(shape, seed=8), cache)
+        return [y, mean, var, cache.x_hat, cache.mu, cache.var, *grads]
+
+    whole = run()
+    monkeypatch.setattr(F, "BLOCK", block)
+    for ours, expected in zip(run(), whole, strict=True):
+        assert_close(ours, expected, rtol=1e-9 if shape == (2, 4) else 1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_cache_holds_the_biased_statistics_of_the_batch(shape):
+    x, mean, var, weight, bias = bn_case(shape)
+    y, cache = F.batch_norm(x, mean, var, weight, bias, True, 1.0, 1e-3)
+    axes = (0, *range(2, x.ndim))
+    assert_close(cache.mu, x.mean(axis=axes))
+    assert_close(cache.var, x.var(axis=axes, ddof=0))
+    assert_close(cache.inv_std, 1 / np.sqrt(x.var(axis=axes, ddof=0) + 1e-3))
+    assert_close(mean, x.mean(axis=axes))  # momentum 1 keeps the last batch only
+    assert_close(var, x.var(axis=axes, ddof=1))
+    assert cache.training is True
+    assert cache.x_hat.shape == y.shape == shape
+
+
+def test_only_one_of_weight_and_bias():
+    x, _, _, weight, bias = bn_case((5, 3))
+    grad_output = draw((5, 3), seed=5)
+    for w, b in [(weight, None), (None, bias)]:
+        y, cache = F.batch_norm(x, weight=w, bias=b, training=True, eps=0.1)
+        _, grad_weight, grad_bias = F.batch_norm_backward(grad_output, cache)
+        y_torch, grads = reference(
+            lambda f, x, w, b: f.batch_norm(x, None, None, w, b, True, 0.1, 0.1),
+            grad_output,
+            *(x, w, b),
+        )
+        assert_close(y, y_torch)
+        assert_close(grad_weight, grads[1])
+        assert_close(grad_bias, grads[2])
+
+
+# --- numerics
+
+
+def test_variance_at_a_mean_of_1e8():
+    noise = np.random.default_rng(0).normal(size=(512, 3))
+    x = 1e8 + noise
+    exact = (x - 1e8).var(axis=0, ddof=0)  # this subtraction is exact
+    y, cache = F.batch_norm(x, training=True)
+    np.testing.assert_allclose(cache.var, exact, rtol=1e-6)
+    np.testing.assert_allclose(y.std(axis=0), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "group", "instance"])
+def test_float32_with_a_large_offset(norm):
+    x = (1e4 + np.random.default_rng(1).normal(size=(16, 4, 64))).astype(np.float32)
+    run = {
+        "batch": lambda x: F.batch_norm(x, training=True),
+        "layer": lambda x: F.layer_norm(x, (4, 64)),
+        "group": lambda x: F.group_norm(x, 2),
+        "instance": lambda x: F.instance_norm(x),
+    }[norm]
+    y, _ = run(x)
+    exact, _ = run(x.astype(np.float64))
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, exact, atol=0.01)  # a one-pass variance is off by 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_constant_feature_gives_the_bias_and_finite_gradients(dtype):
+    x, _, _, weight, bias = bn_case((6, 3), dtype=dtype)
+    x[:, 1] = 0.1
+    y, cache = F.batch_norm(x, weight=weight, bias=bias, training=True)
+    np.testing.assert_allclose(y[:, 1], bias[1], atol=1e-4)
+    grads = F.batch_norm_backward(draw((6, 3), dtype), cache)
+    assert all(np.isfinite(g).all() for g in grads)
+
+
+def test_eps_zero_normalizes_exactly():
+    x = draw((6, 3))
+    y, cache = F.batch_norm(x, training=True, eps=0.0)
+    assert_close(y.var(axis=0, ddof=0), np.ones(3), rtol=1e-14)
+    two, cache = F.batch_norm(x[:2], training=True, eps=0.0)
+    np.testing.assert_allclose(np.abs(two), 1.0, rtol=1e-14)
+    grad_x, _, _ = F.batch_norm_backward(draw((2, 3)), cache)
+    np.testing.assert_allclose(grad_x, 0.0, atol=1e-13)  # two points: nothing moves
+    shrunk, _ = F.batch_norm(x, training=True, eps=0.1)
+    expected = x.var(axis=0) / (x.var(axis=0) + 0.1)  # just under 1
+    assert_close(shrunk.var(axis=0), expected)
+
+
+def test_numpy_scalars_as_options_keep_float32():
+    x, mean, var, weight, bias = bn_case((5, 3), dtype=np.float32)
+    y, cache = F.batch_norm(
+        x, mean, var, weight, bias, True, np.float64(0.1), np.float64(1e-5)
+    )
+    results = [y, mean, *F.batch_norm_backward(x, cache)]
+    results += F.batch_norm_backward_six(x, cache)
+    eps = np.float64(1e-5)
+    x3 = x[:, :, None]
+    results += [
+        F.instance_norm(x3, mean, var, use_input_stats=False, eps=eps)[0],
+        F.layer_norm(x, 3, eps=eps)[0],
+        F.group_norm(x, 1, eps=eps)[0],
+        F.rms_norm(x, 3, eps=eps)[0],
+    ]
+    assert {r.dtype for r in results} == {np.dtype("f4")}
+
+
+def test_rms_norm_default_eps_is_that_of_the_dtype():
+    x = 1e-4 * draw((4, 3), np.float32)
+    y, _ = F.rms_norm(x, (3,))
+    y_torch, _ = reference(lambda f, x: f.rms_norm(x, (3,)), np.ones_like(x), x)
+    assert_close(y, y_torch, rtol=1e-6)
+
+
+@pytest.mark.parametrize("use_input_stats", [True, False])
+@pytest.mark.parametrize("momentum", [0.1, 0.3])
+def test_instance_norm_running_statistics(use_input_stats, momentum):
+    torch = load_torch()
+    x, mean, var, weight, bias = bn_case((4, 3, 5))
+    theirs = torch.tensor(mean), torch.tensor(var)
+    rest = {"use_input_stats": use_input_stats, "momentum": momentum, "eps": 0.1}
+    for step in range(3):
+        batch = x + step
+        grad_output = draw(x.shape, seed=step)
+        y, cache = F.instance_norm(batch, mean, var, weight, bias, **rest)
+        y_torch, grads_torch = reference(
+            lambda f, x, w, b: f.instance_norm(x, *theirs, w, b, **rest),
+            grad_output,
+            *(batch, weight, bias),
+        )
+        assert_close(y, y_torch)
+        assert_close(mean, theirs[0].numpy())
+        assert_close(var, theirs[1].numpy())
+        grads = F.instance_norm_backward(grad_output, cache)
+        for ours, expected in zip(grads, grads_torch, strict=True):
+            assert_close(ours, expected)
+
+
+def test_cross_entropy_agrees_with_torch():
+    torch = load_torch()
+    for logits in (draw((6, 4)), 1e3 * draw((6, 4))):
+        target = np.array([0, 3, 1, 1, 2, 0])
+        loss, cache = F.cross_entropy(logits, target)
+        z = torch.tensor(logits, requires_grad=True)
+        loss_torch = torch.nn.functional.cross_entropy(z, torch.tensor(target))
+        loss_torch.backward()
+        np.testing.assert_allclose(loss, loss_torch.item(), rtol=1e-10)
+        grad = F.cross_entropy_backward(cache)
+        assert_close(grad, z.grad.numpy())
+        np.testing.assert_array_equal(grad, F.cross_entropy_backward(cache))
+
+
+def test_sigmoid_does_not_overflow():
+    with np.errstate(all="raise"):
+        y, _ = F.sigmoid(np.array([[-1e3, 0.0, 1e3]]))
+    assert_close(y, np.array([[0.0, 0.5, 1.0]]))
+
+
+# --- the module as a whole
+
+
+def test_every_public_function_names_its_shapes():
+    for name, function in inspect.getmembers(F, inspect.isfunction):
+        if function.__module__ == F.__name__ and not name.startswith("_"):
+            assert "Returns" in (function.__doc__ or ""), name
+
+
+def test_bnlib_imports_nothing_heavy():
+    code = (
+        "import sys, pkgutil, importlib, bnlib\n"
+        "for m in pkgutil.walk_packages(bnlib.__path__, 'bnlib.'):\n"
+        "    if 'pytorch' not in m.name:\n"
+        "        importlib.import_module(m.name)\n"
+        "heavy = {'torch', 'matplotlib', 'sklearn', 'pooch', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert run.stdout.strip() == "[]", run.stdout + run.stderr

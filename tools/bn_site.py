@@ -1,0 +1,192 @@
+"""Sphinx extension of the book: the quiz directive, vendored files, clean pages.
+
+A quiz needs no kernel, no script and no network:
+
+    :::{quiz} Which variance does the running average store?
+    - [x] The unbiased one | Torch multiplies by m/(m-1) before it stores.
+    - [ ] The biased one | The batch itself is divided by this one.
+    :::
+
+Each option opens its own feedback, by mouse or by keyboard. Feedback follows the first
+" | "; it may go on over indented lines.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
+ROOT = Path(__file__).resolve().parent.parent
+VENDOR = ROOT / "_vendor"
+OPTION = re.compile(r"^- \[([ x])\] +(.*)$")
+RIGHT, WRONG = "Right.", "Not this one."
+DESCRIPTION_LENGTH = 155
+
+
+class QuizOption(nodes.General, nodes.Element):
+    """One answer of a quiz: a paragraph of text and a paragraph of feedback."""
+
+
+class Quiz(SphinxDirective):
+    """A question with answers that each give feedback."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+    option_spec = {"name": directives.unchanged}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        """Build an admonition that holds one element per option."""
+        number = self.env.new_serialno("quiz") + 1
+        box = nodes.admonition(classes=["quiz"], ids=[f"quiz-{number}"])
+        title = nodes.title(self.arguments[0], "", *self.inline(self.arguments[0]))
+        self.set_source_info(title)
+        box += title
+        options = self.options_of_content()
+        right = sum(is_right for is_right, _, _ in options)
+        if len(options) < 2 or not right or not all(fb for *_, fb in options):
+            raise self.error(
+                "a quiz needs two or more options '- [x] text | feedback', one right"
+            )
+        for is_right, text, feedback in options:
+            option = QuizOption(right=is_right, group=f"quiz-{number}-option")
+            option += self.paragraph(text)
+            option += self.paragraph(feedback)
+            box += option
+        return [box]
+
+    def options_of_content(self) -> list[tuple[bool, str, str]]:
+        """Read the lines of the directive as (is right, text, feedback)."""
+        found: list[tuple[bool, str]] = []
+        for line in (raw for raw in self.content if raw.strip()):
+            start = OPTION.match(line)
+            if start:
+                found.append((start.group(1) == "x", start.group(2).strip()))
+            elif found and line.startswith(" "):
+                found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
+            else:
+                raise self.error(f"not an option of a quiz: {line!r}")
+        parts = [(ok, *text.partition(" | ")[::2]) for ok, text in found]
+        return [(ok, text.strip(), feedback.strip()) for ok, text, feedback in parts]
+
+    def inline(self, text: str) -> list[nodes.Node]:
+        """Parse text inside a line (mathematics, code, references)."""
+        parsed, messages = self.state.inline_text(text, self.lineno)
+        return [*parsed, *messages]
+
+    def paragraph(self, text: str) -> nodes.paragraph:
+        """Make a paragraph that knows where it came from."""
+        made = nodes.paragraph(text, "", *self.inline(text))
+        self.set_source_info(made)
+        return made
+
+
+def visit_quiz_option(self, node: QuizOption) -> None:
+    """Open the disclosure element; the first paragraph becomes its summary."""
+    state = "right" if node["right"] else "wrong"
+    group = html.escape(node["group"], quote=True)
+    self.body.append(f'<details class="quiz-option is-{state}" name="{group}">')
+
+
+def depart_quiz_option(self, node: QuizOption) -> None:
+    """Close the disclosure element."""
+    self.body.append("</details>\n")
+
+
+def lay_out_quizzes(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Turn options into disclosures in HTML, and into a list elsewhere."""
+    for option in list(doctree.findall(QuizOption)):
+        text, feedback = option.children
+        verdict = RIGHT if option["right"] else WRONG
+        feedback.insert(0, nodes.Text(" "))
+        feedback.insert(0, nodes.strong(verdict, verdict))
+        feedback["classes"].append("quiz-feedback")
+        if app.builder.format != "html":
+            item = nodes.list_item("", *option.children)
+            option.replace_self(nodes.bullet_list("", item))
+            continue
+        open_, close = (
+            nodes.raw("", tag, format="html")
+            for tag in ('<summary class="quiz-answer">', "</summary>")
+        )
+        label = nodes.inline("", "", *text.children)
+        option.children = []
+        option.extend([open_, label, close, feedback])
+
+
+def add_vendored_files(app: Sphinx, config) -> None:
+    """Serve MathJax from the site itself.
+
+    The folder is added after Jupyter Book has looked for scripts to load on every page,
+    or MathJax would be loaded twice.
+    """
+    for name in ("tex-mml-chtml.js", "LICENSE"):
+        if not (VENDOR / "mathjax" / name).is_file():
+            raise ExtensionError(f"_vendor/mathjax/{name} is missing")
+    config.html_static_path.append(str(VENDOR))
+
+
+def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    """Drop doubled scripts and the unused thebe loader; describe the page."""
+    seen, kept = set(), []
+    for script in context.get("script_files", []):
+        attributes = getattr(script, "attributes", {})
+        name = str(getattr(script, "filename", script) or "")
+        body = attributes.get("body") or ""
+        if (name, body) in seen or "sphinx-thebe" in name or "THEBE_JS_URL" in body:
+            continue
+        seen.add((name, body))
+        kept.append(script)
+    if "script_files" in context:
+        context["script_files"][:] = kept
+    kept_css, seen_css = [], set()
+    for sheet in context.get("css_files", []):
+        name = str(getattr(sheet, "filename", sheet) or "")
+        if name not in seen_css and "sphinx-thebe" not in name:
+            seen_css.add(name)
+            kept_css.append(sheet)
+    if "css_files" in context:
+        context["css_files"][:] = kept_css
+    text = description(doctree)
+    if text:
+        meta = f'<meta name="description" content="{html.escape(text, quote=True)}" />'
+        context["metatags"] = context.get("metatags", "") + meta
+
+
+def description(doctree: nodes.document | None) -> str:
+    """Take the first paragraph of a page, cut at a word."""
+    if doctree is None:
+        return ""
+    for paragraph in doctree.findall(nodes.paragraph):
+        text = " ".join(paragraph.astext().split())
+        if isinstance(paragraph.parent, nodes.section) and len(text) > 30:
+            if len(text) > DESCRIPTION_LENGTH:
+                text = text[:DESCRIPTION_LENGTH].rsplit(" ", 1)[0] + " ..."
+            return text
+    return ""
+
+
+def link_chapters(app, what, name, obj, options, lines: list[str]) -> None:
+    """Let docstrings refer to chapters in the book's own way."""
+    for i, line in enumerate(lines):
+        lines[i] = re.sub(r"\{(ref|eq|numref)\}`", r":\1:`", line)
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Register everything with Sphinx."""
+    app.add_node(QuizOption, html=(visit_quiz_option, depart_quiz_option))
+    app.add_directive("quiz", Quiz)
+    app.connect("config-inited", add_vendored_files, priority=900)
+    app.connect("html-page-context", clean_page, priority=900)
+    app.connect("doctree-resolved", lay_out_quizzes)
+    app.connect("autodoc-process-docstring", link_chapters)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
