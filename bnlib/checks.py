@@ -50,7 +50,8 @@ def relative_error(a: ArrayLike, b: ArrayLike) -> float:
     if a.shape != b.shape:
         raise ValueError(f"shapes must be equal, got {a.shape} and {b.shape}")
     size = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
-    return float(np.abs(a - b).max(initial=0) / size) if size else 0.0
+    with np.errstate(invalid="ignore"):  # inf / inf is nan: no agreement
+        return float(np.abs(a - b).max(initial=0) / size) if size else 0.0
 
 
 def compare(
@@ -183,7 +184,7 @@ def choice_feedback(
     if answer is None:
         return Feedback(NOTHING_YET, f"Replace None by one of {letters}.")
     letter = answer.strip().lower() if isinstance(answer, str) else answer
-    if letter not in why:
+    if not isinstance(letter, str) or letter not in why:
         return Feedback(NOT_YET, f"Expected one of {letters}, got {answer!r}.")
     state = CORRECT if letter == right else ALMOST if letter == close else NOT_YET
     return Feedback(state, why[letter])

@@ -184,7 +184,7 @@ def batch_norm(
             running_var += momentum * (var * (m / (m - 1)) - running_var)
     else:
         mu, var = running_mean.copy(), running_var.copy()
-    inv_std = 1 / np.sqrt(var + eps)
+    inv_std = 1 / np.sqrt(var + x.dtype.type(eps))
 
     x3 = _as_3d(x)
     x_hat, y = np.empty(x3.shape, x.dtype), np.empty(x3.shape, x.dtype)
@@ -215,8 +215,8 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
 
     Notes
     -----
-    The mean is summed in float64. The one-pass formula ``E[x**2] - E[x]**2`` loses all
-    digits when the mean is large; this one does not.
+    The sum over the examples is kept in float64. The one-pass formula
+    ``E[x**2] - E[x]**2`` loses all digits when the mean is large; this one does not.
     """
     x3 = _as_3d(x)
     m, total, squares = x.size // x.shape[1], 0, 0

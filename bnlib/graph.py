@@ -157,7 +157,7 @@ def root_of_sum(eps: float) -> Op:
         The operation.
     """
     return Op(
-        lambda a: np.sqrt(a + eps),
+        lambda a: np.sqrt(a + a.dtype.type(eps)),
         lambda g, y, a: (g / (2 * y),),
         r"$g / (2 \sqrt{a + \epsilon})$",
     )

@@ -205,7 +205,11 @@ class Module:
             raise KeyError(
                 f"missing keys {sorted(missing)}, unexpected keys {sorted(unexpected)}"
             )
-        new = {name: np.asarray(state[name]) for name in own if name in state}
+        new = {
+            name: np.asarray(state[name], own[name].dtype)
+            for name in own
+            if name in state
+        }
         for name, value in new.items():
             if value.shape != own[name].shape:
                 raise ValueError(

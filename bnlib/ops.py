@@ -225,7 +225,8 @@ def sigmoid(x: Array) -> tuple[Array, Array]:
     Returns
     -------
     y, cache : ndarray
-        Output in (0, 1); it is the cache, too.
+        Output in [0, 1]; it is the cache, too. Near 0 and 1 it is rounded to the
+        spacing of the dtype at 1.
     """
     y = np.tanh(x * x.dtype.type(0.5))
     y += 1

@@ -437,7 +437,7 @@ def _normalize_by_constants(
     eps: float,
 ) -> tuple[Array, NormCache]:
     """Normalize each channel by given statistics; then scale and shift."""
-    inv_std = 1 / np.sqrt(var + eps)
+    inv_std = 1 / np.sqrt(var + x.dtype.type(eps))
     mean, inv_std, gamma, beta = _columns(x, mean, inv_std, weight, bias)
     x_hat = (x - mean) * inv_std
     y = x_hat if gamma is None else x_hat * gamma

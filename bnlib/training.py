@@ -246,6 +246,8 @@ def fit(
     """
     if len(x) != len(y):
         raise ValueError(f"x and y must be equally long, got {len(x)} and {len(y)}")
+    if (x_eval is None) != (y_eval is None):
+        raise ValueError("x_eval and y_eval must be given together")
     if batches is None:
         if rng is None:
             raise ValueError("fit needs rng or batches, got neither")
@@ -263,6 +265,7 @@ def fit(
                 records.append((step, accuracy(model, x_eval, y_eval), seconds))
             if callback is not None:
                 callback(step, model)
+                model.train()  # whatever mode the callback left
             started = time.perf_counter()
         if step == steps:
             break
@@ -272,7 +275,11 @@ def fit(
         logits = model(x[index])
         losses[step], cache = F.cross_entropy(logits, y[index])
         optimizer.zero_grad()
-        model.backward(F.cross_entropy_backward(cache), input_grad=False)
+        grad = F.cross_entropy_backward(cache)
+        if isinstance(model, Sequential):
+            model.backward(grad, input_grad=False)
+        else:
+            model.backward(grad)
         optimizer.step()
     columns = zip(*records, strict=True) if records else ([], [], [])
     eval_step, accuracies, times = (np.array(column) for column in columns)
@@ -324,6 +331,8 @@ def accuracy(model: Module, x: Array, y: NDArray[np.integer]) -> float:
         0 to 1. Outputs of a diverged network (nan) count as wrong.
     """
     outputs = predict(model, x)
+    if np.shape(y) != outputs.shape[:1]:
+        raise ValueError(f"y must have shape {outputs.shape[:1]}, got {np.shape(y)}")
     finite = np.isfinite(outputs).all(1)
     return float(np.mean((outputs.argmax(1) == y) & finite))
 

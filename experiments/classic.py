@@ -310,7 +310,7 @@ def claims() -> list[Row]:
     return [
         _claim(
             "A ReLU net needs far fewer steps with batch norm",
-            "seed page; ioffe2015batch",
+            "seed page; ioffe2015",
             small,
             f"steps to 90 %, plain / batch norm: {_spread(ratio)}",
             _grade(np.median(ratio), 5, 2),
@@ -325,7 +325,7 @@ def claims() -> list[Row]:
         _claim(
             "A plain sigmoid net needs tens of thousands of steps to 80 %; "
             "with batch norm 90 % comes early",
-            "seed page; ioffe2015batch",
+            "seed page; ioffe2015",
             small,
             f"plain to 80 %: {_spread(to80['sigmoid', 'none'])} steps; "
             f"batch norm to 90 %: {_spread(to90['sigmoid', 'batch'])} steps",
@@ -336,7 +336,7 @@ def claims() -> list[Row]:
         ),
         _claim(
             "The final accuracy is higher with batch norm",
-            "ioffe2015batch",
+            "ioffe2015",
             small,
             f"points after 50,000 steps: ReLU {_spread(100 * gap['relu'], 1)}, "
             f"sigmoid {_spread(100 * gap['sigmoid'], 1)}",
@@ -344,7 +344,7 @@ def claims() -> list[Row]:
         ),
         _claim(
             "Batch norm keeps the input of the last activation stable",
-            "ioffe2015batch",
+            "ioffe2015",
             small,
             f"growth of the 15-85 width: ReLU {_spread(growth['relu', 'none'], 1)} "
             f"plain, {_spread(growth['relu', 'batch'], 1)} batch norm; sigmoid "

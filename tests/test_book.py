@@ -307,7 +307,7 @@ def test_execution_is_reproducible_and_all_or_nothing(tmp_path):
     nbformat.write(nb, path)
     before = path.read_bytes()
     with pytest.raises(
-        notebooks.CellFailed, match=r"x\.ipynb, cell 6, line 2: ZeroDiv"
+        notebooks.CellFailedError, match=r"x\.ipynb, cell 6, line 2: ZeroDiv"
     ):
         notebooks.execute(path, tmp_path)
     assert path.read_bytes() == before

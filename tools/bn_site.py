@@ -176,9 +176,20 @@ def description(doctree: nodes.document | None) -> str:
 
 
 def link_chapters(app, what, name, obj, options, lines: list[str]) -> None:
-    """Let docstrings refer to chapters in the book's own way."""
+    """Let docstrings refer to chapters in the book's own way, and keep stars in types.
+
+    This runs after napoleon, which has turned the sections into fields.
+    """
     for i, line in enumerate(lines):
         lines[i] = re.sub(r"\{(ref|eq|numref)\}`", r":\1:`", line)
+        if line.startswith(":type "):
+            lines[i] = line.replace("*", r"\*")
+
+
+def skip_plain_fields(app, what, name, obj, skip: bool, options) -> bool | None:
+    """Leave out the fields of named tuples that have no text of their own."""
+    text = getattr(obj, "__doc__", "") or ""
+    return True if text.startswith("Alias for field number") else None
 
 
 def setup(app: Sphinx) -> dict[str, object]:
@@ -188,5 +199,6 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("config-inited", add_vendored_files, priority=900)
     app.connect("html-page-context", clean_page, priority=900)
     app.connect("doctree-resolved", lay_out_quizzes)
-    app.connect("autodoc-process-docstring", link_chapters)
+    app.connect("autodoc-process-docstring", link_chapters, priority=900)
+    app.connect("autodoc-skip-member", skip_plain_fields)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -173,10 +173,7 @@ def write(nb, path: Path) -> bool:
 
 def execute(path: Path, root: Path = ROOT, draft: Path | None = None) -> bool:
     """Execute one notebook (or a text draft of it) and store it at `path`."""
-    if draft is None:
-        nb = nbformat.read(path, as_version=4)
-    else:
-        nb = jupytext.read(draft)
+    nb = jupytext.read(draft) if draft else nbformat.read(path, as_version=4)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         name = path.resolve().relative_to(root).as_posix()

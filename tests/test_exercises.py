@@ -1,0 +1,112 @@
+"""Every exercise answers stub, solution, wrong and near answers as it should.
+
+The stub and the solution come from the notebook itself; wrong answers and near misses
+stand in tests/exercise_answers/chNN.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+import contract
+import nbformat
+import notebooks
+import numpy as np
+import pytest
+
+from bnlib.exercises import feedback
+
+ROOT = Path(__file__).resolve().parent.parent
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+
+def chapters() -> list[Path]:
+    return sorted((ROOT / "chapters").glob("*.ipynb"))
+
+
+def load(path: Path):
+    return nbformat.read(path, as_version=4)
+
+
+def all_exercises() -> list:
+    found = []
+    for path in chapters():
+        for exercise in contract.exercises(load(path)):
+            found.append(pytest.param(path, exercise, id=exercise.key))
+    return found
+
+
+def answers(key: str) -> dict:
+    """Read the wrong and near answers that the chapter's author wrote."""
+    name = f"ch{key.split('.', maxsplit=1)[0]:0>2}"
+    path = Path(__file__).parent / "exercise_answers" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"answers_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ANSWERS[key]
+
+
+def setup_cells(nb) -> list[str]:
+    """Return the code before the chapter's first section: its imports."""
+    found = []
+    for cell in nb.cells:
+        if cell.cell_type == "markdown" and re.search(r"^## ", cell.source, re.M):
+            break
+        labels = notebooks.tags(cell)
+        if cell.cell_type != "code" or "colab" in labels:
+            continue
+        if "torch" not in labels or HAS_TORCH or os.environ.get("CI") == "true":
+            found.append(cell.source)
+    return found
+
+
+def judge(path: Path, exercise, source: str):
+    """Run an answer after the chapter's imports and give its feedback."""
+    space = {"np": np, "__name__": "answer"}
+    here = Path.cwd()
+    os.chdir(path.parent)
+    try:
+        for cell in setup_cells(load(path)):
+            exec(cell, space)
+        exec(source, space)
+    finally:
+        os.chdir(here)
+    name = re.search(r'check\("[\d.]+",\s*(\w+)', exercise.check)[1]
+    return feedback(exercise.key, space[name])
+
+
+def test_there_are_exercises():
+    assert len(all_exercises()) >= 3 * len(chapters()) > 0
+
+
+@pytest.mark.parametrize(("path", "exercise"), all_exercises())
+def test_stub_has_nothing_yet(path, exercise):
+    assert judge(path, exercise, exercise.stub).state == "nothing yet"
+
+
+@pytest.mark.parametrize(("path", "exercise"), all_exercises())
+def test_solution_of_the_page_is_correct(path, exercise):
+    result = judge(path, exercise, exercise.solution)
+    assert result.state == "correct", result.message
+
+
+@pytest.mark.parametrize(("path", "exercise"), all_exercises())
+def test_wrong_and_near_answers_are_told_apart(path, exercise):
+    given = answers(exercise.key)
+    if exercise.kind == "code":
+        assert len(given["wrong"]) >= 2, "a code exercise needs two wrong answers"
+        assert "near" in given, "a code exercise needs a near miss"
+    wrong = [judge(path, exercise, source) for source in given["wrong"]]
+    assert wrong, "an exercise needs a wrong answer"
+    assert {result.state for result in wrong} == {"not yet"}, wrong
+    messages = [result.message for result in wrong]
+    if "near" in given:
+        near = judge(path, exercise, given["near"])
+        assert near.state == "almost", near
+        messages.append(near.message)
+    assert all(len(message.split()) >= 3 for message in messages)
+    if exercise.kind == "code":
+        assert len(set(messages)) == len(messages), "different faults, same sentence"

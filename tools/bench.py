@@ -1,0 +1,180 @@
+"""Measure the speed and the memory of bnlib against torch; nothing is asserted.
+
+    make bench            or: python tools/bench.py [--kernels]
+
+One thread each. The nets of the classic experiment are timed in turn in one process, so
+that a change of the machine's speed meets all of them; medians of the rounds are given.
+The bandwidth limit of a shape is the time that the machine needs to move the arrays
+that the closed form cannot avoid to read or write. With ``--kernels`` the training step
+is measured a second time with the BLAS kernel forced to Haswell (no AVX-512).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+import tracemalloc
+from itertools import pairwise
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+os.environ.update(dict.fromkeys(THREADS, "1"))
+
+import numpy as np  # noqa: E402
+
+from bnlib import data  # noqa: E402
+from bnlib import functional as F  # noqa: E402
+from bnlib.training import SGD, mlp  # noqa: E402
+
+SIZES, BATCH_SIZE, LR = (784, 100, 100, 100, 10), 60, 0.01
+SHAPES = ((60, 100), (256, 1024), (4096, 512), (32, 64, 28, 28))
+# Forward: read x for the mean, for the variance and to normalize; write x_hat and y.
+# Backward: read dy and x_hat for the two sums and again for dx; write dx.
+PASSES = 5 + 5
+ROUNDS, STEPS = 15, 100
+
+
+def median_times(functions: dict, rounds: int, inner: int = 1) -> dict:
+    """Return for each function the median seconds of a call, called in turn."""
+    times: dict = {name: [] for name in functions}
+    for function in functions.values():
+        function(0)
+    for _ in range(rounds):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            for i in range(inner):
+                function(i)
+            times[name].append((time.perf_counter() - started) / inner)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def training_steps() -> dict:
+    """Return a step of each net: ours and torch's, plain and with batch norm."""
+    import torch  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    x, y = data.load_mnist10k("train")
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+    rng = np.random.default_rng(0)
+    batches = [rng.permutation(len(x))[:BATCH_SIZE] for _ in range(STEPS)]
+
+    def ours(norm: str | None):
+        model = mlp(SIZES, rng=np.random.default_rng(1), norm=norm)
+        optimizer = SGD(model.parameters(), LR)
+
+        def step(i: int) -> None:
+            _, cache = F.cross_entropy(model(x[batches[i]]), y[batches[i]])
+            optimizer.zero_grad()
+            model.backward(F.cross_entropy_backward(cache), input_grad=False)
+            optimizer.step()
+
+        return step
+
+    def theirs(norm: str | None):
+        nn, layers = torch.nn, []
+        for n_in, n_out in pairwise(SIZES[:-1]):
+            layers.append(nn.Linear(n_in, n_out, bias=norm is None))
+            layers += [nn.BatchNorm1d(n_out)] * (norm is not None) + [nn.ReLU()]
+        model = nn.Sequential(*layers, nn.Linear(*SIZES[-2:]))
+        optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+
+        def step(i: int) -> None:
+            loss = nn.functional.cross_entropy(model(tx[batches[i]]), ty[batches[i]])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+    return {
+        ("bnlib", "plain"): ours(None),
+        ("bnlib", "batch norm"): ours("batch"),
+        ("torch", "plain"): theirs(None),
+        ("torch", "batch norm"): theirs("batch"),
+    }
+
+
+def report_steps() -> None:
+    """Print the time of a training step and the ratios."""
+    kernel = os.environ.get("OPENBLAS_CORETYPE", "the machine's own")
+    print(f"Training step, batch {BATCH_SIZE}, net {SIZES}, BLAS kernel: {kernel}")
+    t = median_times(training_steps(), ROUNDS, STEPS)
+    for (library, norm), seconds in t.items():
+        print(f"  {library} {norm:11s} {seconds * 1e3:6.3f} ms  {1 / seconds:5.0f} /s")
+    for norm in ("plain", "batch norm"):
+        ratio = t["torch", norm] / t["bnlib", norm]
+        print(f"  torch / bnlib, {norm}: {ratio:.2f}")
+    for library in ("bnlib", "torch"):
+        ratio = t[library, "batch norm"] / t[library, "plain"]
+        print(f"  batch norm / plain, {library}: {ratio:.2f}")
+
+
+def bandwidth() -> float:
+    """Return bytes per second that a large copy reads and writes."""
+    source, target = np.ones(32_000_000, np.float32), np.zeros(32_000_000, np.float32)
+    seconds = median_times({"copy": lambda i: np.copyto(target, source)}, 9)["copy"]
+    return 2 * source.nbytes / seconds
+
+
+def report_layers() -> None:
+    """Print forward plus backward of the layer for each shape."""
+    import torch  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    rate = bandwidth()
+    print(f"Forward plus backward, float32; a copy moves {rate / 1e9:.1f} GB/s")
+    for shape in SHAPES:
+        rng = np.random.default_rng(0)
+        x, g = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
+        c = shape[1]
+        ones, zeros = np.ones(c, np.float32), np.zeros(c, np.float32)
+        mean, var = zeros.copy(), ones.copy()
+        tx, tg = torch.tensor(x, requires_grad=True), torch.tensor(g)
+        layer = torch.nn.BatchNorm1d(c) if x.ndim == 2 else torch.nn.BatchNorm2d(c)
+
+        def ours(i, args=(x, mean, var, ones, zeros, True), g=g) -> None:
+            F.batch_norm_backward(g, F.batch_norm(*args)[1])
+
+        def theirs(i, layer=layer, tx=tx, tg=tg) -> None:
+            layer(tx).backward(tg)
+            tx.grad = None
+
+        inner = 200 if x.size < 10_000 else 1
+        t = median_times({"bnlib": ours, "torch": theirs}, 25, inner)
+        limit = PASSES * x.nbytes / rate
+        tracemalloc.start()
+        ours(0)
+        peak = tracemalloc.get_traced_memory()[1] / x.nbytes
+        tracemalloc.stop()
+        print(
+            f"  {shape!s:17s} bnlib {t['bnlib'] * 1e3:7.3f} ms, torch "
+            f"{t['torch'] * 1e3:7.3f} ms, bnlib / bandwidth limit "
+            f"{t['bnlib'] / limit:5.2f}, peak of new memory {peak:.2f} x input"
+        )
+
+
+def main() -> None:
+    """Print all measurements."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps-only", action="store_true", help="training step only")
+    parser.add_argument("--kernels", action="store_true", help="Haswell kernel, too")
+    arguments = parser.parse_args()
+    print(f"Python {platform.python_version()}, NumPy {np.__version__}, one thread")
+    report_steps()
+    if arguments.steps_only:
+        return
+    if arguments.kernels or "OPENBLAS_CORETYPE" in os.environ:
+        environment = dict(os.environ)
+        if environment.pop("OPENBLAS_CORETYPE", None) is None:
+            environment["OPENBLAS_CORETYPE"] = "Haswell"
+        command = [sys.executable, __file__, "--steps-only"]
+        subprocess.run(command, env=environment, check=True)
+    report_layers()
+    print("Done: the speeds above were measured on this machine, now.")
+
+
+if __name__ == "__main__":
+    main()
