@@ -1,7 +1,7 @@
 """bnlib: batch normalization in NumPy, written to be read.
 
 Rooms: `functional` (the mathematics), `relatives` (layer, group, instance and RMS
-norm), `ops` (the rest of a network), `layers` (modules with state), `graph` (the
+norm), `ops` (the rest of a network), `module` and `layers` (with state), `graph` (the
 computation graph), `training`, `data`, `checks`, `exercises`, `plotting`. NumPy is all
 that ``import bnlib`` needs.
 """
