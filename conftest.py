@@ -37,6 +37,8 @@ def failed_cells(terminalreporter) -> Iterator[str]:
         line = re.search(r"Cell In\[\d+\], line (\d+)", text)
         errors = re.findall(r"^(\w*(?:Error|Exception|Interrupt)\b.*)$", text, re.M)
         what = errors[-1] if errors else "its output is not the stored one"
+        if "Timeout of" in text:
+            what = "it took too long"
         place = f"{path}, cell {numbers[count]}, line {line[1] if line else 1}"
         yield f"{place}: {what}"
 

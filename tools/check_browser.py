@@ -61,7 +61,8 @@ WIDE = """() => {
   return [`${document.documentElement.scrollWidth} px wide: ` +
     wide.slice(0, 3).map(e => e.tagName + '.' + e.className).join(', ')];
 }"""
-UNSET = "() => document.querySelectorAll('mjx-merror, [data-mjx-error]').length"
+UNSET = """() => document.querySelectorAll(
+  "mjx-merror, [data-mjx-error], mjx-mtext[style*='red']").length"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
