@@ -335,6 +335,17 @@ def test_address_of_the_repository_stands_in_one_place():
     assert places == ["_config.yml"]
 
 
+def test_no_file_names_a_folder_of_one_machine():
+    private = re.compile(r"(?<![\w.<])/(work|tmp|home|root|Users)/\w|\.\./shared\b")
+    found = [
+        f"{path.relative_to(ROOT)}: {hit[0]}"
+        for path in [*text_files(), *notebooks.all_notebooks()]
+        if path.name != "test_book.py"
+        for hit in private.finditer(path.read_text("utf-8"))
+    ]
+    assert not found
+
+
 def test_every_source_of_the_bibliography_is_complete():
     entries = (ROOT / "references.bib").read_text("utf-8").split("\n@")[1:]
     keys = [e.split("{")[1].split(",")[0] for e in entries]

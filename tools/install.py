@@ -2,7 +2,7 @@
 
     python tools/install.py packages    all of requirements.txt but torch, and bnlib
     python tools/install.py torch       torch, as a small CPU build
-    python tools/install.py browser     in CI, on Debian and its kin: Chromium
+    python tools/install.py ci          in CI only: torch, and Chromium by apt-get
 
 On Linux the usual package index serves torch with gigabytes of GPU libraries, so the
 CPU index of its makers is asked first. Without torch the book can be built and read;
@@ -78,9 +78,13 @@ def install_torch() -> int:
     return int(CI)
 
 
-def install_browser() -> int:
-    """Install Chromium in CI; elsewhere the check of the pages may be skipped."""
-    if not CI or find_browser() or not shutil.which("apt-get"):
+def install_for_ci() -> int:
+    """Install what CI may not skip; elsewhere checks without it may be skipped."""
+    if not CI:
+        return 0
+    if install_torch():
+        return 1
+    if find_browser() or not shutil.which("apt-get"):
         return 0
     print("Installing Chromium ...")
     root = [] if os.geteuid() == 0 else ["sudo"]
@@ -102,7 +106,7 @@ def install_browser() -> int:
 STEPS = {
     "packages": install_packages,
     "torch": install_torch,
-    "browser": install_browser,
+    "ci": install_for_ci,
 }
 
 if __name__ == "__main__":

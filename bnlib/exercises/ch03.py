@@ -23,7 +23,7 @@ def largest_value(answer: Any) -> Feedback:
         answer,
         np.sqrt(3),
         "Right: 6 over the root of 12. No value among four can get past the root of 3.",
-        "Mean 2, distances -2, -2, -2 and 6; divide 6 by the root of their mean square.",
+        "The distances are -2, -2, -2 and 6; so divide 6 by the root of 12.",
         rtol=5e-3,
         known={
             1.5: "That uses the divisor m - 1 = 3. The transform divides by m = 4.",
@@ -136,10 +136,8 @@ def breaking_point(answer: Any) -> Feedback:
         "Solve a / sqrt(a**2 + 1e-5) = 0.99 for a, or search with np.geomspace.",
         rtol=0.02,
         known={
-            float(
-                np.sqrt(99e-5)
-            ): "There the variance has fallen to 0.99. The question "
-            "asks for the standard deviation.",
+            float(np.sqrt(99e-5)): "There the variance has fallen to 0.99. The "
+            "question asks for the standard deviation.",
             99e-5: "That is the square of a. Take the root, and ask for the standard "
             "deviation, not the variance.",
             float(0.99**2 * 1e-5 / (1 - 0.99**2)): "That is the square of a. Take the "
