@@ -26,7 +26,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.book-ready
 TORCH := $(VENV)/.torch-ready
 
-.PHONY: help book serve test lab notebooks experiments bench lint lock clean browser
+.PHONY: help book serve test lab notebooks experiments bench lint lock clean for-ci
 
 help: ## show this list
 	@echo "The book's commands:"
@@ -46,18 +46,19 @@ $(TORCH): $(READY)
 	@$(PY) tools/install.py torch
 	@touch $@
 
-browser: $(READY)
-	@$(PY) tools/install.py browser
+for-ci: $(READY)
+	@$(PY) tools/install.py ci
 
 book: $(READY) ## build the site, strictly, and check its pages
 	@$(PY) tools/book.py
 
 serve: book ## build the site and show it at http://localhost:8000
 	@echo "Open http://localhost:$(PORT) - stop with Ctrl+C."
-	@$(PY) -m http.server -b 127.0.0.1 -d _build/html $(PORT) 2>/dev/null || \
-		echo "Done: the server has stopped."
+	@$(PY) -m http.server -b 127.0.0.1 -d _build/html $(PORT) 2>/dev/null || { \
+		echo "Stopped: port $(PORT) cannot be used. Try: make serve PORT=8001"; exit 1; }
+	@echo "Done: the server has stopped."
 
-test: $(TORCH) browser ## run every check: lint, tests, notebooks, site, browser
+test: $(TORCH) for-ci ## run every check: lint, tests, notebooks, site, browser
 	@$(PY) tools/run_tests.py
 
 lab: $(TORCH) ## open the notebooks in JupyterLab

@@ -89,8 +89,10 @@ class BatchNormCache(NamedTuple):
     ----------
     x_hat : ndarray, like x
         Normalized values.
-    mu, var : ndarray of shape (C,)
-        Mean and variance (divisor m, without eps) that normalized the input.
+    mu : ndarray of shape (C,)
+        Mean that was subtracted.
+    var : ndarray of shape (C,)
+        Variance that normalized the input: divisor m, without eps.
     inv_std : ndarray of shape (C,)
         ``1 / sqrt(var + eps)``.
     weight : ndarray of shape (C,) or None

@@ -310,14 +310,14 @@ def claims() -> list[Row]:
     return [
         _claim(
             "A ReLU net needs far fewer steps with batch norm",
-            "seed page; ioffe2015",
+            "neerc2019; ioffe2015",
             small,
             f"steps to 90 %, plain / batch norm: {_spread(ratio)}",
             _grade(np.median(ratio), 5, 2),
         ),
         _claim(
             "It is faster in seconds, too, although each step costs more",
-            "seed page",
+            "neerc2019",
             small,
             f"seconds to 90 %, plain / batch norm: {_spread(wall)}",
             _grade(np.median(wall), 2, 1),
@@ -325,7 +325,7 @@ def claims() -> list[Row]:
         _claim(
             "A plain sigmoid net needs tens of thousands of steps to 80 %; "
             "with batch norm 90 % comes early",
-            "seed page; ioffe2015",
+            "neerc2019; ioffe2015",
             small,
             f"plain to 80 %: {_spread(to80['sigmoid', 'none'])} steps; "
             f"batch norm to 90 %: {_spread(to90['sigmoid', 'batch'])} steps",
@@ -387,8 +387,9 @@ def _ratio(steps: dict[tuple, np.ndarray], plain: tuple, batch: tuple) -> np.nda
 
 def _spread(values: np.ndarray, digits: int = 0) -> str:
     """Write the median and the range over the seeds."""
-    low, middle, high = np.min(values), np.median(values), np.max(values)
-    return f"{middle:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
+    numbers = (np.median(values), np.min(values), np.max(values))
+    words = [f"{v:,.{digits}f}" if np.isfinite(v) else "never" for v in numbers]
+    return "{} ({} to {})".format(*words)
 
 
 def _grade(value: float, full: float, part: float) -> str:
