@@ -312,7 +312,7 @@ def cross_entropy(
         Wrong shape, dtype, or a class outside 0 to K - 1.
     """
     check_float("logits", logits, min_ndim=2)
-    if not np.issubdtype(target.dtype, np.integer):
+    if target.dtype.kind not in "iu":
         raise TypeError(f"target must hold integers, got {target.dtype}")
     if target.shape != logits.shape[:1] or not len(target):
         raise ValueError(
@@ -320,10 +320,9 @@ def cross_entropy(
             f"got {target.shape} and {logits.shape}"
         )
     k = logits.shape[1]
-    if target.min() < 0 or target.max() >= k:
-        raise ValueError(
-            f"target must lie in 0 to {k - 1}, got {target.min()} to {target.max()}"
-        )
+    low, high = np.minimum.reduce(target), np.maximum.reduce(target)
+    if low < 0 or high >= k:
+        raise ValueError(f"target must lie in 0 to {k - 1}, got {low} to {high}")
     shifted = logits - np.maximum.reduce(logits, 1, keepdims=True)
     softmax = np.exp(shifted)
     total = np.add.reduce(softmax, 1, keepdims=True)

@@ -1,0 +1,384 @@
+"""What each framework means by its words, and a translator between them.
+
+A batch-norm layer is the same mathematics everywhere, but the frameworks disagree about
+which value ``momentum`` weighs, which variance is stored, where the channels stand and
+what everything is called. `CONVENTIONS` says it for each; `convert` moves a trained
+layer from one to another; `train_step` and `infer` run a layer by any convention, with
+`bnlib.functional` as the engine. The records in ``frameworks/`` hold this table against
+the real frameworks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from bnlib import functional as F
+from bnlib.convention_table import CONVENTIONS, ROLES, Convention
+from bnlib.validate import Array
+
+__all__ = [
+    "CONVENTIONS",
+    "Convention",
+    "Converted",
+    "convert",
+    "default_settings",
+    "fresh_state",
+    "infer",
+    "train_step",
+]
+
+State = dict[str, Array]
+Settings = dict[str, Any]
+
+
+class Converted(NamedTuple):
+    """A layer in the words of another framework.
+
+    Attributes
+    ----------
+    state : dict
+        Arrays by the target's names.
+    settings : dict
+        Momentum and eps by the target's names, and ``axis``.
+    moveaxis : tuple of int or None
+        Where the target cannot have its channels on the source's axis: give it
+        ``np.moveaxis(x, *moveaxis)``.
+    """
+
+    state: State
+    settings: Settings
+    moveaxis: tuple[int, int] | None
+
+
+def default_settings(convention: str | Convention) -> Settings:
+    """Return the settings of a layer that was made without any.
+
+    Parameters
+    ----------
+    convention : str or Convention
+        A key of `CONVENTIONS`, or a convention.
+
+    Returns
+    -------
+    dict
+        Momentum and eps by the framework's names, and ``axis``.
+    """
+    c = _lookup(convention)
+    return {c.momentum_name: c.momentum, c.eps_name: c.eps, "axis": c.axis}
+
+
+def fresh_state(
+    convention: str | Convention, channels: int, dtype: type = np.float64
+) -> State:
+    """Return the state of a new layer, with the framework's names and initial values.
+
+    Parameters
+    ----------
+    convention : str or Convention
+        Whose layer.
+    channels : int
+        Number of channels C.
+    dtype : dtype
+        float32 or float64.
+
+    Returns
+    -------
+    dict
+        Arrays of shape (C,), and a counter where the framework counts.
+    """
+    c = _lookup(convention)
+    values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0}
+    values["running_var"] = c.initial_var
+    state = {c.names[role]: np.full(channels, values[role], dtype) for role in ROLES}
+    if "count" in c.names:
+        state[c.names["count"]] = np.array(0)
+    return state
+
+
+def train_step(
+    x: Array,
+    state: State,
+    settings: Mapping[str, Any],
+    convention: str | Convention,
+    updates: int = 1,
+    fused: bool = False,
+) -> tuple[Array, F.BatchNormCache]:
+    """Run one training batch by a framework's convention; **the state is changed**.
+
+    Parameters
+    ----------
+    x : ndarray
+        Input, channels on axis ``settings["axis"]``.
+    state : dict
+        As from `fresh_state`; running statistics and counter change in place.
+    settings : mapping
+        As from `default_settings`.
+    convention : str or Convention
+        Whose rules.
+    updates : int
+        Batches averaged before, for frameworks without a counter; it only matters for
+        the first batch and for cumulative averages.
+    fused : bool
+        Whether the framework's fused kernel runs.
+
+    Returns
+    -------
+    y : ndarray, like x
+        Output.
+    cache : BatchNormCache
+        For `bnlib.functional.batch_norm_backward`; its channels stand on axis 1.
+
+    Raises
+    ------
+    KeyError, ValueError
+        Names that are not the framework's; wrong shapes; one value per channel.
+    """
+    c = _lookup(convention)
+    momentum, eps, axis = _settings(settings, c)
+    _check_state(state, c)
+    mean, var = (state[c.names[r]] for r in ("running_mean", "running_var"))
+    x = np.moveaxis(x, axis, 1)
+    if "count" in c.names:
+        updates = _updates(state, c, len(x))
+    weight = c.weight_of_new(momentum, len(x), updates)
+    old_var = var.copy()
+    gamma, beta = state[c.names["weight"]], state[c.names["bias"]]
+    y, cache = F.batch_norm(x, mean, var, gamma, beta, True, weight, eps)
+    if c.factor(2, fused) == 1:  # bnlib stores the unbiased variance
+        var[:] = old_var + weight * (cache.var - old_var)
+    if c.count_unit:
+        name = c.names["count"]
+        state[name] = state[name] + (1 if c.count_unit == "batches" else len(x))
+    return np.moveaxis(y, 1, axis), cache
+
+
+def infer(
+    x: Array,
+    state: Mapping[str, Array],
+    settings: Mapping[str, Any],
+    convention: str | Convention,
+) -> Array:
+    """Run a layer in evaluation mode by a framework's convention.
+
+    Parameters
+    ----------
+    x : ndarray
+        Input, channels on axis ``settings["axis"]``.
+    state, settings, convention
+        As in `train_step`; nothing is changed.
+
+    Returns
+    -------
+    ndarray, like x
+        Output.
+    """
+    c = _lookup(convention)
+    _, eps, axis = _settings(settings, c)
+    _check_state(state, c)
+    gamma, beta, mean, var = (state[c.names[role]] for role in ROLES)
+    y, _ = F.batch_norm(np.moveaxis(x, axis, 1), mean, var, gamma, beta, False, eps=eps)
+    return np.moveaxis(y, 1, axis)
+
+
+def convert(
+    state: Mapping[str, Array],
+    settings: Mapping[str, Any],
+    source: str | Convention,
+    target: str | Convention,
+    *,
+    batch_shape: Sequence[int] | None = None,
+    updates: int | None = None,
+    variance: Literal["translate", "keep"] = "translate",
+) -> Converted:
+    """Translate a layer's state and settings from one framework to another.
+
+    A layer that is converted and then trained has the same numbers as one that is
+    trained and then converted.
+
+    Parameters
+    ----------
+    state : mapping
+        Arrays of shape (C,) by the source's names; they are copied.
+    settings : mapping
+        Momentum and eps by the source's names; ``axis`` may be left out.
+    source, target : str or Convention
+        Keys of `CONVENTIONS`, or conventions.
+    batch_shape : sequence of int, optional
+        Shape of the training batches. Needed where the stored variances differ, for
+        ``m / (m - 1)``, and for a time constant, which counts samples.
+    updates : int, optional
+        Batches seen so far, where the source does not count them. When left out, the
+        initial values count as forgotten.
+    variance : {"translate", "keep"}
+        Store what the target would have stored, or keep the source's running variance
+        and with it the outputs in evaluation mode.
+
+    Returns
+    -------
+    Converted
+        State, settings, and how to move the channel axis of the inputs.
+
+    Raises
+    ------
+    KeyError
+        The names are not the source's.
+    ValueError
+        Something that the target cannot express, or a missing batch shape.
+
+    Examples
+    --------
+    >>> state = fresh_state("pytorch", 2)
+    >>> new = convert(state, {"momentum": 0.1, "eps": 1e-5}, "pytorch", "keras",
+    ...               batch_shape=(60, 2))
+    >>> sorted(new.state), new.settings["momentum"]
+    (['beta', 'gamma', 'moving_mean', 'moving_variance'], 0.9)
+    """
+    src, dst = _lookup(source), _lookup(target)
+    momentum, eps, axis = _settings({"axis": src.axis, **settings}, src)
+    _check_state(state, src)
+    if variance not in ("translate", "keep"):
+        raise ValueError(f"variance must be 'translate' or 'keep', got {variance!r}")
+    if eps < dst.min_eps:
+        raise ValueError(
+            f"{dst.title} needs {dst.eps_name} >= {dst.min_eps}, got {eps}"
+        )
+    samples, m = _sizes(batch_shape, axis, state[src.names["weight"]].size)
+    if "count" in src.names:
+        if src.count_unit == "samples" and not samples:
+            _need("batch_shape", "a counter of samples", src, dst)
+        updates = _updates(state, src, samples)
+
+    new = {dst.names[role]: np.array(state[src.names[role]]) for role in ROLES}
+    if src.stored != dst.stored and variance == "translate" and updates != 0:
+        if not m:
+            _need("batch_shape", "the variance correction m / (m - 1)", src, dst)
+        name = dst.names["running_var"]
+        left = _left_of_initial(src, momentum, samples, updates) * src.initial_var
+        new[name] = left + (new[name] - left) * (dst.factor(m) / src.factor(m))
+    if "count" in dst.names:
+        new[dst.names["count"]] = _new_count(src, dst, updates, samples)
+    settings = {
+        dst.momentum_name: _new_momentum(src, dst, momentum, samples),
+        dst.eps_name: eps,
+    }
+    free = dst.axes is None or axis in dst.axes
+    settings["axis"] = axis if free else dst.axes[0]
+    return Converted(new, settings, None if free else (axis, dst.axes[0]))
+
+
+# --- parts of a conversion ------------------------------------------------------------
+
+
+def _lookup(convention: str | Convention) -> Convention:
+    if isinstance(convention, Convention):
+        return convention
+    if convention not in CONVENTIONS:
+        known = ", ".join(CONVENTIONS)
+        raise ValueError(f"unknown convention {convention!r}; known are {known}")
+    return CONVENTIONS[convention]
+
+
+def _settings(
+    settings: Mapping[str, Any], c: Convention
+) -> tuple[float | None, float, int]:
+    """Return momentum, eps and axis, or say which names were expected."""
+    wanted = (c.momentum_name, c.eps_name, "axis")
+    if set(settings) != set(wanted):
+        raise KeyError(
+            f"settings of {c.title} must be {', '.join(wanted)}, "
+            f"got {', '.join(settings)}"
+        )
+    momentum, eps, axis = (settings[name] for name in wanted)
+    if momentum is None and c.cumulative is not None:
+        raise ValueError(f"{c.momentum_name} of {c.title} must be a number, got None")
+    share = momentum is not None and c.weighs != "time constant"
+    if share and not 0 <= momentum <= 1:
+        raise ValueError(
+            f"{c.momentum_name} of {c.title} must lie between 0 and 1, got {momentum}"
+        )
+    if not eps >= 0:
+        raise ValueError(f"{c.eps_name} must be >= 0, got {eps}")
+    if c.axes is not None and axis not in c.axes:
+        raise ValueError(f"axis of {c.title} must be one of {c.axes}, got {axis}")
+    return momentum, eps, axis
+
+
+def _check_state(state: Mapping[str, Array], c: Convention) -> None:
+    if set(state) != set(c.names.values()):
+        raise KeyError(
+            f"state of {c.title} must hold {', '.join(c.names.values())}, "
+            f"got {', '.join(state)}"
+        )
+    shapes = {name: np.shape(state[name]) for name in map(c.names.get, ROLES)}
+    if len(set(shapes.values())) > 1 or len(next(iter(shapes.values()))) != 1:
+        raise ValueError(f"arrays of the state must share a shape (C,), got {shapes}")
+
+
+def _sizes(
+    batch_shape: Sequence[int] | None, axis: int, channels: int
+) -> tuple[int | None, int | None]:
+    """Return samples and values per channel of a batch, None where not known."""
+    if batch_shape is None:
+        return None, None
+    shape = tuple(batch_shape)
+    if len(shape) < 2 or shape[axis] != channels:
+        raise ValueError(
+            f"batch_shape must have {channels} channels on axis {axis}, got {shape}"
+        )
+    m = math.prod(shape) // channels
+    if m < 2:
+        raise ValueError(f"batch_shape must hold 2 values per channel, got {shape}")
+    return shape[0], m
+
+
+def _updates(state: Mapping[str, Array], c: Convention, samples: int | None) -> int:
+    count = int(state[c.names["count"]])
+    return count if c.count_unit == "batches" else -(-count // samples)
+
+
+def _left_of_initial(
+    src: Convention, momentum: float | None, samples: int | None, updates: int | None
+) -> float:
+    """Return the weight that the initial value still has in the running average."""
+    if updates is None or src.first_replaces or src.is_cumulative(momentum):
+        return 0.0
+    return (1 - src.weight_of_new(momentum, samples)) ** updates
+
+
+def _new_count(
+    src: Convention, dst: Convention, updates: int | None, samples: int | None
+) -> Array:
+    if updates is None:
+        _need("updates", "its counter", src, dst)
+    if dst.count_unit == "samples" and updates:
+        if not samples:
+            _need("batch_shape", "its counter of samples", src, dst)
+        return np.array(updates * samples)
+    return np.array(updates)
+
+
+def _new_momentum(
+    src: Convention, dst: Convention, momentum: float | None, samples: int | None
+) -> float | None:
+    if src.is_cumulative(momentum):
+        if dst.cumulative is not None and math.isnan(dst.cumulative):
+            raise ValueError(
+                f"{dst.title} has no cumulative average "
+                f"({src.momentum_name}={momentum} in {src.title}); choose a number"
+            )
+        return dst.cumulative
+    if src.weighs == dst.weighs:
+        return momentum
+    if "time constant" in (src.weighs, dst.weighs) and not samples:
+        _need("batch_shape", "a time constant, which counts samples", src, dst)
+    if {src.weighs, dst.weighs} == {"new", "old"}:
+        return 1.0 - momentum
+    return dst.setting(src.weight_of_new(momentum, samples), samples)
+
+
+def _need(what: str, why: str, src: Convention, dst: Convention) -> None:
+    raise ValueError(f"{src.title} to {dst.title} needs {what}=, for {why}")
