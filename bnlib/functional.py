@@ -217,7 +217,7 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
 
     Notes
     -----
-    The sum over the examples is kept in float64. The one-pass formula
+    The sum of the values over the examples is kept in float64. The one-pass formula
     ``E[x**2] - E[x]**2`` loses all digits when the mean is large; this one does not.
     """
     x3 = _as_3d(x)
