@@ -338,7 +338,7 @@ def _difference(got: Any, expected: Any, names: tuple[str, ...], tol: float) -> 
             return f"{name} has shape {mine.shape}; expected {right.shape}."
         if not np.isfinite(mine).all() and np.isfinite(right).all():
             return f"{name} holds nan or inf. Look for a division by zero."
-        if relative_error(mine, right) > tol:
+        if not relative_error(mine, right) <= tol:  # nan is a difference, too
             where = np.unravel_index(np.argmax(np.abs(mine - right)), right.shape)
             where = tuple(int(k) for k in where)
             return (

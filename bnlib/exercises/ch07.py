@@ -92,7 +92,10 @@ def steps_to(answer: Any) -> Feedback:
         "Right. A later dip does not matter, an exact hit counts, and a net that "
         "never gets there has inf.",
         known=(
-            Wrong(_index, "You return a position in the array. Look up step there."),
+            Wrong(
+                finite(_index),
+                "You return a position in the array. Look up step there.",
+            ),
             Wrong(
                 _closest,
                 "You return the step whose accuracy is nearest. The question is when "
