@@ -24,12 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def failed_cells(terminalreporter) -> Iterator[str]:
     """Say page, cell and line of each notebook cell that failed."""
-    import nbformat  # noqa: PLC0415 - bnlib's own tests need no notebooks
-
     for report in terminalreporter.stats.get("failed", []):
         found = re.match(r"(.+\.ipynb)::Cell (\d+)$", report.nodeid)
         if not found:
             continue
+        import nbformat  # noqa: PLC0415 - bnlib's own tests need no notebooks
+
         path, count = found[1], int(found[2])
         nb = nbformat.read(Path(terminalreporter.config.rootpath) / path, as_version=4)
         numbers = [i for i, c in enumerate(nb.cells, 1) if c.cell_type == "code"]
