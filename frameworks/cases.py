@@ -87,7 +87,7 @@ def make_case(kind: str, layout: str, dtype: str) -> dict:
 
 
 def make_cases() -> dict:
-    """Make all cases, and the batch for the steps with default settings.
+    """Make all cases, and the two batches for the steps with default settings.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def make_cases() -> dict:
     }
     given = {
         "cases": cases,
-        "default_x": numbers(ND, 8).astype(np.float64).tolist(),
+        "default_x": numbers((2, *ND), 8).astype(np.float64).tolist(),
     }
     text = json.dumps(given, sort_keys=True)
     return {**given, "digest": hashlib.sha256(text.encode()).hexdigest()[:16]}

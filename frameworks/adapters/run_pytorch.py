@@ -1,10 +1,7 @@
 """PyTorch: torch.nn.BatchNorm1d and BatchNorm2d."""
 
 import inspect
-import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import numpy as np
 import protocol
 import torch
@@ -63,11 +60,11 @@ def train(case):
 
 def default_steps(x):
     """Train a fresh layer twice."""
-    layer, steps = nn.BatchNorm1d(x.shape[1]), []
-    for i in range(3):
-        if i:
-            layer(torch.tensor(x))
-        steps.append([layer.running_mean.numpy().copy(), layer.running_var.numpy() + 0])
+    layer = nn.BatchNorm1d(x.shape[2])
+    steps = [[layer.running_mean.numpy() + 0, layer.running_var.numpy() + 0]]
+    for batch in x:
+        layer(torch.tensor(batch))
+        steps.append([layer.running_mean.numpy() + 0, layer.running_var.numpy() + 0])
     return steps
 
 
@@ -75,7 +72,7 @@ def facts():
     """Read the conventions from the layer."""
     layer = nn.BatchNorm1d(2)
     frozen = nn.BatchNorm1d(2).requires_grad_(False)
-    frozen(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
+    y = frozen(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
     defaults = inspect.signature(nn.BatchNorm1d).parameters
     half = nn.BatchNorm1d(2)(torch.ones(3, 2).half()).dtype
     return {
@@ -100,10 +97,7 @@ def facts():
             + str(half)[6:]
             + "; float16 after .half()",
         },
-        "frozen": {
-            "switch": "requires_grad_(False)",
-            "statistics_move": bool((frozen.running_mean != 0).any()),
-        },
+        "frozen": protocol.frozen("requires_grad_(False)", frozen.running_mean, y),
         "checkpoint": list(layer.state_dict()),
         "synced": "torch.nn.SyncBatchNorm" if nn.SyncBatchNorm else None,
     }
