@@ -136,7 +136,7 @@ def report_layers() -> None:
         layer = torch.nn.BatchNorm1d(c) if x.ndim == 2 else torch.nn.BatchNorm2d(c)
 
         def ours(i, args=(x, mean, var, ones, zeros, True), g=g) -> None:
-            y, cache = F.batch_norm(*args)  # y stays alive, as in a net
+            _y, cache = F.batch_norm(*args)  # y stays alive, as in a net
             F.batch_norm_backward(g, cache)
 
         def theirs(i, layer=layer, tx=tx, tg=tg) -> None:
