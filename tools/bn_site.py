@@ -23,11 +23,13 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 VENDOR = ROOT / "_vendor"
 OPTION = re.compile(r"^- \[([ x])\] +(.*)$")
+CHAPTER = re.compile(r"chapters/(\d\d)_")
 RIGHT, WRONG = "Right.", "Not this one."
 DESCRIPTION_LENGTH = 155
 
@@ -192,11 +194,38 @@ def skip_plain_fields(app, what, name, obj, skip: bool, options) -> bool | None:
     return True if text.startswith("Alias for field number") else None
 
 
+def number_by_file_name(app: Sphinx, env: object, pages: list[str]) -> None:
+    """Give each chapter the number of its file: chapter 16 is 16 from the first day.
+
+    Sphinx counts the chapters that exist, and some are still to be written. This runs
+    late, because Jupyter Book replaces the counting while it starts.
+    """
+    count = TocTreeCollectorWithStyles.assign_section_numbers
+
+    def assign(self: TocTreeCollectorWithStyles, env: object) -> list[str]:
+        changed = count(self, env)
+        for page, numbers in env.toc_secnumbers.items():
+            found = CHAPTER.match(page)
+            if not found:
+                continue
+            first = int(found[1])
+            for anchor, number in numbers.items():
+                numbers[anchor] = number and (first, *number[1:])
+            titles = [env.titles[page], *env.tocs[page].findall(nodes.reference)]
+            for node in titles:
+                if node.get("secnumber"):
+                    node["secnumber"] = [first, *node["secnumber"][1:]]
+        return changed
+
+    TocTreeCollectorWithStyles.assign_section_numbers = assign
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Register everything with Sphinx."""
     app.add_node(QuizOption, html=(visit_quiz_option, depart_quiz_option))
     app.add_directive("quiz", Quiz)
     app.connect("config-inited", add_vendored_files, priority=900)
+    app.connect("env-before-read-docs", number_by_file_name)
     app.connect("html-page-context", clean_page, priority=900)
     app.connect("doctree-resolved", lay_out_quizzes)
     app.connect("autodoc-process-docstring", link_chapters, priority=900)

@@ -75,6 +75,21 @@ def missing_pages(site: Path = SITE) -> list[str]:
     return [page for page in toc_pages() if not (site / f"{page}.html").is_file()]
 
 
+def misnumbered_pages(site: Path = SITE) -> list[str]:
+    """List the chapters whose number on the page is not that of their file."""
+    wrong = []
+    for page in toc_pages():
+        name = re.match(r"chapters/0*(\d+)_", page)
+        path = site / f"{page}.html"
+        if name and path.is_file():
+            heading = re.search(
+                r'<h1>.*?section-number">([\d.]+)', path.read_text("utf-8")
+            )
+            if not heading or heading[1] != f"{name[1]}.":
+                wrong.append(page)
+    return wrong
+
+
 def main() -> int:
     start = time.perf_counter()
     pages = toc_pages()
@@ -88,8 +103,10 @@ def main() -> int:
     missing = missing_pages()
     for page in missing:
         print(f"  {page}: in _toc.yml, but not built")
-    if code or messages or missing:
+    misnumbered = misnumbered_pages()
+    if code or messages or missing or misnumbered:
         faults = messages + [f"{page} was not built" for page in missing]
+        faults += [f"{page} has another number on its page" for page in misnumbered]
         first = faults[0] if faults else "see above"
         count = len(faults)
         print(f"Stopped: {count} problems in the pages; the first: {first}")
