@@ -45,14 +45,14 @@ def run_tasks(
     """
     import joblib  # noqa: PLC0415  only needed to run, not to read
 
-    backend = nullcontext()
+    client, backend = nullcontext(), nullcontext()
     if dask is not None:
         from distributed import Client  # noqa: PLC0415
 
         client = Client(dask)
         backend = joblib.parallel_config("dask", client=client)
     started, done, results = time.perf_counter(), 0, {}
-    with backend:
+    with client, backend:
         parallel = joblib.Parallel(jobs, return_as="generator_unordered")
         calls = (joblib.delayed(_numbered)(i, function, t) for i, t in enumerate(tasks))
         for i, rows in parallel(calls):
