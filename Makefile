@@ -26,11 +26,12 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.book-ready
 TORCH := $(VENV)/.torch-ready
 
-.PHONY: help book serve test lab notebooks experiments bench lint lock clean for-ci
+.PHONY: help book serve test lab notebooks experiments bench frameworks frameworks-legacy \
+	lint lock clean for-ci
 
 help: ## show this list
 	@echo "The book's commands:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
 
 $(READY): requirements.txt pyproject.toml tools/install.py
 	@test -n "$(PYTHON)" || test -x $(PY) || { \
@@ -74,6 +75,14 @@ experiments: $(READY) ## run the experiments again and store their tables
 
 bench: $(TORCH) ## measure the speed of bnlib against torch
 	@$(PY) tools/bench.py
+
+frameworks: $(TORCH) ## run the frameworks of today, compare with bnlib, store the records
+	@$(PY) -m frameworks --group modern --group optional
+	@echo "Done: the records in frameworks/records are new."
+
+frameworks-legacy: $(TORCH) ## the same for TensorFlow 1, Theano and CNTK (needs Python 3.6)
+	@$(PY) -m frameworks --group legacy
+	@echo "Done: the records in frameworks/records are new."
 
 lint: $(READY) ## check the style of code and notebooks
 	@$(VENV)/bin/ruff check .

@@ -209,7 +209,7 @@ CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
                 "tf1", "TensorFlow 1", "momentum", "old", 0.99, "epsilon", 1e-3,
                 "biased", -1, KERAS_NAMES, stored_fused="unbiased",
                 mode_switch="training= and the operations in UPDATE_OPS",
-                frozen="do not run the operations in UPDATE_OPS",
+                frozen="trainable=False, or do not run the operations in UPDATE_OPS",
             ),
             Convention(
                 "theano", "Theano", "running_average_factor", "new", 0.1,
@@ -226,7 +226,7 @@ CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
                 axes=(1,), initial_var=0.0, first_replaces=True,
                 count_unit="samples", cumulative=-1.0, one_value="nan",
                 mode_switch="train_minibatch or forward with a backward pass, eval",
-                frozen="clone(CloneMethod.freeze), or an infinite time constant",
+                frozen="an infinite time constant; CloneMethod.freeze does not",
             ),
             Convention(
                 "onnx", "ONNX", "momentum", "old", 0.9, "epsilon", 1e-5,

@@ -179,7 +179,7 @@ class Verdict:
             if output not in outputs:
                 self.failures.append(f"{name}: {output} is missing")
                 continue
-            found = error(value, outputs[output])
+            found = float(f"{error(value, outputs[output]):.3g}")
             self.errors[name][output] = found
             if not found <= self.tolerance(case["dtype"], output):
                 self.failures.append(f"{name}: {output} differs by {found:.2g}")
@@ -227,6 +227,7 @@ class Verdict:
             stored |= {k for k, v in near.items() if abs(ratio - v) < 0.02}
             weights.append(float(weight))
             before = [mean, var]
+        weights = [float(f"{weight:.5g}") for weight in weights]
         self.measured = {"weight_of_new": weights, "stored": sorted(stored)}
         momentum = self.answer["facts"]["momentum"]
         for i, weight in enumerate(weights):
