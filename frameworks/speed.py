@@ -34,11 +34,24 @@ TIMEOUT = 600
 
 
 class System(NamedTuple):
-    """What is timed: a script, a name for people, and the framework that it uses."""
+    """What is timed.
+
+    Attributes
+    ----------
+    title : str
+        Name for people.
+    framework : str or None
+        Key of `frameworks.registry.FRAMEWORKS`; None needs nothing but bnlib.
+    variables : mapping
+        Environment variables, beside those of the framework.
+    note : str
+        What one must know to read its times.
+    """
 
     title: str
     framework: str | None
     variables: Mapping[str, str] = NOTHING
+    note: str = ""
 
 
 SYSTEMS = {
@@ -51,7 +64,12 @@ SYSTEMS = {
         "flax",
         {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"},
     ),
-    "mlx": System("MLX", "mlx"),
+    "mlx": System(
+        "MLX",
+        "mlx",
+        note="MLX is made for the processors of Macs: "
+        "on Linux its package brings the reference BLAS, which is slow.",
+    ),
     "tf1": System("TensorFlow 1", "tf1"),
     "theano": System(
         "Theano, compiled",
@@ -177,8 +195,9 @@ def speed_table() -> str:
         cells = [f"{SYSTEMS[name].title} ({versions})"]
         cells += [f"{result[key]:.2f}" for key in ("plain_ms", "batch_norm_ms")]
         lines.append(f"| {' | '.join(cells)} | {ratio(result):.2f} |")
-    where = f"Measured on {record['date']}, one core of {record['machine']}."
-    return "\n".join([*lines, "", where])
+    where = f"Measured on {record['date']}, on one core of one machine"
+    notes = [SYSTEMS[name].note for name in record["systems"] if SYSTEMS[name].note]
+    return "\n".join([*lines, "", f"{where} ({record['machine']}).", *notes])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

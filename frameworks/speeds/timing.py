@@ -40,7 +40,7 @@ def main(make):
             seconds, last[name] = block(step, len(x))
             times[name].append(seconds)
     for name in steps:
-        if not last[name] < first[name] / 2:
+        if not last[name] < 0.9 * first[name]:
             raise RuntimeError(f"the {name} net does not learn")
     found = {"python": platform.python_version(), "versions": {}}
     for name in modules:
