@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from oracle import load_torch
 
@@ -212,8 +213,6 @@ def test_times_are_taken(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("bad", [True, False])
 def test_a_net_that_does_not_learn_is_a_failure(monkeypatch, tmp_path, bad):
-    import numpy as np
-
     monkeypatch.syspath_prepend(str(speed.HERE / "speeds"))
     timing = importlib.import_module("timing")
 
