@@ -73,8 +73,9 @@ experiments: $(READY) ## run the experiments again and store their tables
 	@$(PY) -m experiments
 	@echo "Done: the tables in experiments/results are new."
 
-bench: $(TORCH) ## measure the speed of bnlib against torch
+bench: $(TORCH) ## measure the speed of bnlib, of torch and of the frameworks made
 	@$(PY) tools/bench.py
+	@$(PY) -m frameworks.speed --look
 
 frameworks: $(TORCH) ## run the frameworks of today, compare with bnlib, store the records
 	@$(PY) -m frameworks --group modern --group optional

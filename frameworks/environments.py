@@ -170,7 +170,7 @@ def install(name: str, folder: Path) -> None:
             raise NotHere(f"{name} could not be installed: {errors[0].strip()}")
 
 
-def python_of(name: str) -> Path:
+def python_of(name: str, may_install: bool = True) -> Path:
     """Return the Python of an environment, and make the environment when needed.
 
     Parameters
@@ -192,7 +192,7 @@ def python_of(name: str) -> Path:
     if name == "main":
         return Path(sys.executable)
     if name == "cntk":  # the legacy environment, with MPI
-        python = python_of("legacy")
+        python = python_of("legacy", may_install)
         try:
             mpi.provide(HOME / "legacy")
         except OSError as error:
@@ -205,6 +205,8 @@ def python_of(name: str) -> Path:
     digest = hashlib.sha256((text + repr(ENVIRONMENTS[name])).encode()).hexdigest()
     with locked(name):
         if not ready.exists() or ready.read_text() != digest:
+            if not may_install:
+                raise NotHere(f"the environment {name!r} has not been made")
             shutil.rmtree(folder, ignore_errors=True)
             try:
                 install(name, folder)

@@ -4,9 +4,9 @@
     python -m frameworks.speed pytorch theano   some of them, nothing is stored
 
 One after the other, each in its own process on one core: the plain net and the one with
-batch norm train in turn, block by block, so that a change of the machine's speed meets
-both. The median of the blocks is given. What this machine cannot have is skipped with
-the reason. Nothing is asserted of the times; a net that does not learn is a failure.
+batch norm train in turn, some steps each, so that a change of the machine's speed meets
+both. The median is given. What this machine cannot have is skipped with the reason.
+Nothing is asserted of the times; a net that does not learn is a failure.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def write_batches(path: Path) -> None:
     np.savez(path, x=x.astype(np.float32), y=y.astype(np.int64))
 
 
-def measure(name: str, batches: Path) -> dict[str, Any]:
+def measure(name: str, batches: Path, may_install: bool = True) -> dict[str, Any]:
     """Time one system in its own process.
 
     Parameters
@@ -107,6 +107,8 @@ def measure(name: str, batches: Path) -> dict[str, Any]:
         Key of `SYSTEMS`.
     batches : Path
         From `write_batches`.
+    may_install : bool
+        Whether a missing environment is made.
 
     Returns
     -------
@@ -124,7 +126,7 @@ def measure(name: str, batches: Path) -> dict[str, Any]:
     framework = FRAMEWORKS[system.framework] if system.framework else None
     for environment in framework.environments if framework else ("main",):
         try:
-            python = python_of(environment)
+            python = python_of(environment, may_install)
         except NotHere as reason:
             reasons.append(str(reason))
         else:
@@ -215,7 +217,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SYSTEMS))
-    names = parser.parse_args(argv).names
+    parser.add_argument(
+        "--look", action="store_true", help="install nothing, store nothing"
+    )
+    arguments = parser.parse_args(argv)
+    names, look = arguments.names, arguments.look
     unknown = sorted(set(names) - set(SYSTEMS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(SYSTEMS)}")
@@ -227,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_batches(batches)
         for name in names or SYSTEMS:
             try:
-                result = measure(name, batches)
+                result = measure(name, batches, not look)
             except NotHere as reason:
                 print(f"skip {name}: {reason}", flush=True)
                 continue
@@ -241,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{result['batch_norm_ms']:.3f} ms, ratio {ratio(result):.2f}",
                 flush=True,
             )
-    if systems and not failed and not names:
+    if systems and not failed and not names and not look:
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         record = {"date": today, "machine": cpu_model(), "systems": systems}
         RECORD.write_text(json.dumps(record, indent=1) + "\n", "utf-8", newline="\n")

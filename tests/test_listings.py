@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from oracle import load_torch
 
-from frameworks import show, speed
+from frameworks import environments, show, speed
 from frameworks.environments import ROOT, NotHere
 from frameworks.registry import FRAMEWORKS
 
@@ -223,8 +223,17 @@ def test_a_net_that_does_not_learn_is_a_failure(monkeypatch, tmp_path, bad):
     np.savez(tmp_path / "data.npz", x=np.zeros((5, 1)), y=np.zeros(5))
     arguments = ["time", str(tmp_path / "data.npz"), str(tmp_path / "out.json")]
     monkeypatch.setattr(sys, "argv", arguments)
-    monkeypatch.setattr(timing, "ROUNDS", 100)
+    monkeypatch.setattr(timing, "ROUNDS", 20)
     what = "batch_norm" if bad else "plain"
     with pytest.raises(RuntimeError, match=f"the {what} net does not learn"):
         timing.main(make)
     assert not (tmp_path / "out.json").exists()
+
+
+def test_a_look_installs_nothing_and_stores_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(environments, "HOME", tmp_path / "none")
+    monkeypatch.setattr(speed, "RECORD", tmp_path / "speed.json")
+    assert speed.main(["--look", "tensorflow"]) == 1  # nothing was measured
+    assert "has not been made" in capsys.readouterr().out
+    assert not (tmp_path / "none" / "modern").exists()
+    assert not (tmp_path / "speed.json").exists()
