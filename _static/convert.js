@@ -84,7 +84,6 @@
       }
       const r = convert(source, target, v.momentum, v.eps, v.samples, v.positions);
       const result = document.createElement("table");
-      result.className = "table";
       result.append(row([source.title, target.title], "th"));
       result.append(row(
         [`${source.momentum_name} = ${number(v.momentum)}`,

@@ -28,7 +28,7 @@ from frameworks.environments import ROOT, NotHere, python_of, variables
 from frameworks.registry import FRAMEWORKS, NOTHING
 
 HERE = Path(__file__).resolve().parent
-RECORD = HERE / "records" / "speed.json"
+RECORD = HERE / "speeds" / "record.json"
 BATCHES, BATCH_SIZE = 100, 60
 TIMEOUT = 600
 
