@@ -8,19 +8,19 @@ output and a cache; its backward function takes the upstream gradient and that c
 The other normalization layers stand in `bnlib.relatives`, the rest of a network in
 `bnlib.ops`; all of them can be called from here, as in ``torch.nn.functional``.
 
-The passes over the batch run block by block, so that each block stays in the
-processor's cache. The same mathematics on the whole array at once is
-`bnlib.relatives.standardize`; the tests hold the two against each other.
+The bodies below are the mathematics on the whole array. Arrays that do not fit the
+processor's cache take the same passes block by block, in `bnlib.blocks`; the tests hold
+the two against each other and against `bnlib.relatives.standardize`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import EllipsisType
 from typing import NamedTuple
 
 import numpy as np
 
+from bnlib import blocks
+from bnlib.blocks import as_3d, batch_axes, column
 from bnlib.ops import (
     conv2d,
     conv2d_backward,
@@ -54,7 +54,6 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_backward_six",
-    "batch_statistics",
     "conv2d",
     "conv2d_backward",
     "cross_entropy",
@@ -78,8 +77,6 @@ __all__ = [
     "tanh",
     "tanh_backward",
 ]
-
-BLOCK = 64 * 1024  # values worked on at a time: a few such blocks fit an L2 cache
 
 
 class BatchNormCache(NamedTuple):
@@ -177,59 +174,45 @@ def batch_norm(
     array([-1.,  1.])
     """
     check_batch_norm(x, running_mean, running_var, weight, bias, training, eps)
-    gamma, beta = weight, bias
-    if training:
-        mu, var = batch_statistics(x)
-        if running_mean is not None:
-            m = x.size // x.shape[1]
-            running_mean += momentum * (mu - running_mean)
-            running_var += momentum * (var * (m / (m - 1)) - running_var)
-    else:
-        mu, var = running_mean.copy(), running_var.copy()
-    inv_std = 1 / np.sqrt(var + x.dtype.type(eps))
-
-    x3 = _as_3d(x)
-    x_hat, y = np.empty(x3.shape, x.dtype), np.empty(x3.shape, x.dtype)
-    mu_, inv_std_, gamma_, beta_ = _columns(x3, mu, inv_std, gamma, beta)
-    for i in _blocks(x3):
-        np.subtract(x3[i], mu_, out=x_hat[i])
-        np.multiply(x_hat[i], inv_std_, out=x_hat[i])
-        np.multiply(x_hat[i], 1 if gamma is None else gamma_, out=y[i])
-        if beta is not None:
-            np.add(y[i], beta_, out=y[i])
+    given = None if training else (running_mean.copy(), running_var.copy())
+    normalize = _normalize if x.size <= blocks.BLOCK else blocks.normalize
+    x_hat, y, mu, var, inv_std = normalize(as_3d(x), given, weight, bias, eps)
+    if training and running_mean is not None:
+        m = x.size // x.shape[1]
+        running_mean += momentum * (mu - running_mean)
+        running_var += momentum * (var * (m / (m - 1)) - running_var)
     x_hat, y = x_hat.reshape(x.shape), y.reshape(x.shape)
-    affine = (gamma is not None, beta is not None)
-    return y, BatchNormCache(x_hat, mu, var, inv_std, gamma, affine, training)
+    affine = (weight is not None, bias is not None)
+    return y, BatchNormCache(x_hat, mu, var, inv_std, weight, affine, training)
 
 
-def batch_statistics(x: Array) -> tuple[Array, Array]:
-    """Return the mean and the biased variance of each channel, in two passes.
+def _normalize(
+    x: Array,
+    given: tuple[Array, Array] | None,
+    gamma: Array | None,
+    beta: Array | None,
+    eps: float,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Run Algorithm 1 on x of shape (N, C) or (N, C, L), line by line.
 
-    Parameters
-    ----------
-    x : ndarray of shape (N, C) or (N, C, ...)
-        Input.
-
-    Returns
-    -------
-    mu, var : ndarray of shape (C,)
-        Mean, and mean of the squared distances from it (divisor m, not m - 1).
-
-    Notes
-    -----
-    The sum of the values over the examples is kept in float64. The one-pass formula
-    ``E[x**2] - E[x]**2`` loses all digits when the mean is large; this one does not.
+    The variance takes two passes: the one-pass formula ``E[x**2] - E[x]**2`` loses all
+    digits when the mean is large. The mean is summed in float64. ``given`` replaces the
+    statistics of the batch in evaluation mode.
     """
-    x3 = _as_3d(x)
-    m, total, squares = x.size // x.shape[1], 0, 0
-    for i in _blocks(x3):
-        total = total + _channel_sum(x3[i], np.float64)
-    mu = (total / m).astype(x.dtype)
-    (mu_,) = _columns(x3, mu)
-    for i in _blocks(x3):
-        centred = x3[i] - mu_
-        squares = squares + _channel_dot(centred, centred)
-    return mu, squares / x.dtype.type(m)
+    axes, m = batch_axes(x), x.dtype.type(x.size // x.shape[1])
+    if given is None:
+        mu = (np.add.reduce(x, axes, np.float64) / m).astype(x.dtype)
+        centred = x - column(mu, x)
+        var = np.add.reduce(centred * centred, axes) / m
+    else:
+        mu, var = given
+        centred = x - column(mu, x)
+    inv_std = 1 / np.sqrt(var + x.dtype.type(eps))
+    x_hat = centred * column(inv_std, x)
+    y = x_hat * (1 if gamma is None else column(gamma, x))
+    if beta is not None:
+        y += column(beta, x)
+    return x_hat, y, mu, var, inv_std
 
 
 def batch_norm_backward(
@@ -265,32 +248,32 @@ def batch_norm_backward(
     Ioffe and Szegedy (2015), section 3. Derived in the chapter on the backward pass.
     """
     check_gradient(grad_output, cache.x_hat)
-    dy, x_hat = _as_3d(grad_output), _as_3d(cache.x_hat)
-    sum_dy, sum_dy_x_hat = 0, 0
-    for i in _blocks(dy):
-        sum_dy = sum_dy + _channel_sum(dy[i], dy.dtype)
-        sum_dy_x_hat = sum_dy_x_hat + _channel_dot(dy[i], x_hat[i])
-
+    dy, x_hat = as_3d(grad_output), as_3d(cache.x_hat)
     gamma = 1 if cache.weight is None else cache.weight
-    m = dy.dtype.type(dy.size // dy.shape[1])
-    scale, mean_dy, mean_dy_x_hat = _columns(
-        dy, gamma * cache.inv_std, sum_dy / m, sum_dy_x_hat / m
+    backward = _backward if dy.size <= blocks.BLOCK else blocks.backward
+    grad_x, sum_dy_x_hat, sum_dy = backward(
+        dy, x_hat, gamma * cache.inv_std, cache.training
     )
-    grad_x = np.empty(dy.shape, dy.dtype)
-    if cache.training:
-        for i in _blocks(dy):
-            np.multiply(x_hat[i], mean_dy_x_hat, out=grad_x[i])
-            np.subtract(dy[i], grad_x[i], out=grad_x[i])
-            np.subtract(grad_x[i], mean_dy, out=grad_x[i])
-            np.multiply(grad_x[i], scale, out=grad_x[i])
-    else:
-        np.multiply(dy, scale, out=grad_x)
     has_weight, has_bias = cache.affine
     return (
         grad_x.reshape(grad_output.shape),
         sum_dy_x_hat if has_weight else None,
         sum_dy if has_bias else None,
     )
+
+
+def _backward(
+    dy: Array, x_hat: Array, scale: Array, training: bool
+) -> tuple[Array, Array, Array]:
+    """Run the closed form on arrays of shape (N, C) or (N, C, L)."""
+    axes, m = batch_axes(dy), dy.dtype.type(dy.size // dy.shape[1])
+    sum_dy, sum_dy_x_hat = np.add.reduce(dy, axes), np.add.reduce(dy * x_hat, axes)
+    if training:
+        mean_dy, along = column(sum_dy / m, dy), column(sum_dy_x_hat / m, dy)
+        grad_x = (dy - mean_dy - x_hat * along) * column(scale, dy)
+    else:
+        grad_x = dy * column(scale, dy)
+    return grad_x, sum_dy_x_hat, sum_dy
 
 
 def batch_norm_backward_six(
@@ -345,38 +328,3 @@ def batch_norm_backward_six(
 
     has_weight, has_bias = cache.affine
     return dx, dgamma if has_weight else None, dbeta if has_bias else None
-
-
-# --- blocks and channels --------------------------------------------------------------
-
-
-def _as_3d(x: Array) -> Array:
-    """View (N, C, H, W, ...) as (N, C, L); leave (N, C) as it is."""
-    return x if x.ndim == 2 else x.reshape(*x.shape[:2], -1)
-
-
-def _blocks(x: Array) -> Sequence[slice | EllipsisType]:
-    """Return slices of the first axis that hold about BLOCK values each."""
-    if x.size <= BLOCK:
-        return (...,)
-    step = max(1, BLOCK * len(x) // x.size)
-    return [slice(i, i + step) for i in range(0, len(x), step)]
-
-
-def _columns(x: Array, *values: Array | None) -> Sequence[Array | None]:
-    """Shape one value per channel so that it broadcasts over x, (N, C) or (N, C, L)."""
-    if x.ndim == 2:
-        return values
-    return [None if v is None else v[:, None] for v in values]
-
-
-def _channel_sum(x: Array, dtype: type) -> Array:
-    """Sum over all axes but the channels; (N, C) or (N, C, L) to (C,)."""
-    return np.add.reduce(x if x.ndim == 2 else np.add.reduce(x, 2), 0, dtype)
-
-
-def _channel_dot(a: Array, b: Array) -> Array:
-    """Sum a * b over all axes but the channels, without storing the product."""
-    if a.ndim == 2:
-        return np.einsum("nc,nc->c", a, b)
-    return np.einsum("ncl,ncl->nc", a, b).sum(0)

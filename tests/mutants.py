@@ -16,27 +16,32 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = [f"test_{name}.py" for name in ("functional", "errors", "layers")]
 TESTS += ["test_graph.py", "test_properties.py"]
 F, RELATIVES = "functional.py", "relatives.py"
-LAYERS, GRAPH = "layers.py", "graph.py"
+LAYERS, GRAPH, BLOCKS = "layers.py", "graph.py", "blocks.py"
 
 MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "divisor m - 1 in the batch variance",
         F,
+        "np.add.reduce(centred * centred, axes) / m",
+        "np.add.reduce(centred * centred, axes) / (m - 1)",
+    ),
+    (
+        "divisor m - 1 in the batch variance, in blocks",
+        BLOCKS,
         "squares / x.dtype.type(m)",
         "squares / x.dtype.type(m - 1)",
     ),
     (
         "variance in one pass",
         F,
-        "centred = x3[i] - mu_\n        squares = squares + _channel_dot("
-        "centred, centred)",
-        "squares = squares + _channel_dot(x3[i], x3[i])\n    squares -= m * mu**2",
+        "var = np.add.reduce(centred * centred, axes) / m",
+        "var = np.add.reduce(x * x, axes) / m - mu**2",
     ),
     (
         "only the last block counted in the mean",
-        F,
-        "total = total + _channel_sum",
-        "total = _channel_sum",
+        BLOCKS,
+        "total = total + _sum",
+        "total = _sum",
     ),
     (
         "eps dropped",
@@ -65,8 +70,8 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "batch statistics used in evaluation",
         F,
-        "mu, var = running_mean.copy(), running_var.copy()",
-        "mu, var = batch_statistics(x)",
+        "given = None if training else (running_mean.copy(), running_var.copy())",
+        "given = None",
     ),
     (
         "biased variance stored",
@@ -77,26 +82,32 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "x_hat term dropped in the backward pass",
         F,
-        "np.multiply(x_hat[i], mean_dy_x_hat, out=grad_x[i])",
-        "np.multiply(x_hat[i], 0, out=grad_x[i])",
+        "(dy - mean_dy - x_hat * along)",
+        "(dy - mean_dy)",
     ),
     (
         "mean term dropped in the backward pass",
         F,
+        "(dy - mean_dy - x_hat * along)",
+        "(dy - x_hat * along)",
+    ),
+    (
+        "mean term dropped in the backward pass, in blocks",
+        BLOCKS,
         "np.subtract(grad_x[i], mean_dy, out=grad_x[i])",
         "pass",
     ),
     (
         "gamma dropped in the backward pass",
         F,
-        "dy, gamma * cache.inv_std",
-        "dy, cache.inv_std",
+        "dy, x_hat, gamma * cache.inv_std",
+        "dy, x_hat, cache.inv_std",
     ),
     (
         "training formula in the evaluation backward pass",
         F,
-        "    if cache.training:\n        for i",
-        "    if True:\n        for i",
+        "    if training:\n        mean_dy",
+        "    if True:\n        mean_dy",
     ),
     (
         "sign of dvar in the six equations",
