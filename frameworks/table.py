@@ -25,20 +25,31 @@ WEIGHS = {
 }
 
 
-def records() -> list[Record]:
+def records(names: Iterable[str] | None = None) -> list[Record]:
     """Return the stored records in the order of the registry.
+
+    Parameters
+    ----------
+    names : iterable of str, optional
+        Names of records; all when left out.
 
     Returns
     -------
     list of dict
         One for each framework that has been run.
     """
-    paths = (RECORDS / f"{name}.json" for name in FRAMEWORKS)
+    wanted = set(FRAMEWORKS if names is None else names)
+    paths = (RECORDS / f"{name}.json" for name in FRAMEWORKS if name in wanted)
     return [json.loads(path.read_text("utf-8")) for path in paths if path.exists()]
 
 
-def agreement() -> str:
+def agreement(names: Iterable[str] | None = None) -> str:
     """Return the table of what was run: versions, and the largest error.
+
+    Parameters
+    ----------
+    names : iterable of str, optional
+        Names of records; all when left out.
 
     Returns
     -------
@@ -47,18 +58,23 @@ def agreement() -> str:
     """
     head = ["system", "version", "Python", "float64", "float32", "verdict"]
     rows = []
-    for r in records():
-        versions = dict(r["versions"])
-        python = versions.pop("python")
-        shown = FRAMEWORKS[r["framework"]].modules[0].replace("_", "-")
-        version = versions.get(shown, next(iter(versions.values())))
+    for r in records(names):
+        versions, python = r["versions"], r["versions"]["python"]
+        own = r["framework"]  # else the first package that it needs
+        shown = own if own in versions else FRAMEWORKS[own].modules[0].replace("_", "-")
+        version = versions[shown]
         worst = [_power(r["worst"].get(d)) for d in ("float64", "float32")]
         rows.append([r["title"], f"{shown} {version}", python, *worst, r["status"]])
     return _table(head, rows)
 
 
-def looser() -> str:
+def looser(names: Iterable[str] | None = None) -> str:
     """Return the list of differences that are larger than usual, with their reasons.
+
+    Parameters
+    ----------
+    names : iterable of str, optional
+        Names of records; all when left out.
 
     Returns
     -------
@@ -66,7 +82,7 @@ def looser() -> str:
         Markdown.
     """
     lines = []
-    for r in records():
+    for r in records(names):
         for item in r["looser"]:
             outputs = ", ".join(f"`{name}`" for name in item["outputs"])
             if len(item["outputs"]) == 7:
