@@ -178,6 +178,10 @@ FAULTS = {
     "warning": (output("stream", name="stderr", text="oh"), "stored warning"),
     "no alt": (without("image"), "alt text"),
     "no caption": (without("figure"), "caption"),
+    "silent log axis": (
+        lambda nb: code(nb, 2).update(source='ax.set(xscale="log", xlabel="m")'),
+        "logarithmic axis",
+    ),
     "two figures": (
         lambda nb: code(nb, 2).outputs.append(code(nb, 2).outputs[0]),
         "2 figures",

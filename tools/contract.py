@@ -32,6 +32,7 @@ EXERCISE = re.compile(
 SOLUTION = re.compile(
     r"^:{3,}\{dropdown\} Solution.*?^```python\n(.*?)^```", re.M | re.S
 )
+LOG_AXIS = re.compile(r"[xy]scale=\"log\"|set_[xy]scale\(\"log\"")
 IMAGES = ("image/png", "image/svg+xml", "image/jpeg")
 PLACEHOLDER = re.compile(r"\b(TODO|FIXME|XXX|TBD|lorem ipsum)\b", re.I)
 ABSOLUTE = re.compile(
@@ -126,6 +127,9 @@ def has_captions(nb) -> Iterator[Problem]:
         if not name.startswith("fig-") or name in names:
             yield Problem(i, 0, f"figure name {name!r} is missing, odd or used twice")
         names.add(name)
+        logs = len(LOG_AXIS.findall(cell.source)) + 2 * cell.source.count(".loglog(")
+        if logs > cell.source.count("log scale"):
+            yield Problem(i, 0, "a logarithmic axis does not say (log scale)")
 
 
 def has_short_cells(nb) -> Iterator[Problem]:
