@@ -1,0 +1,131 @@
+"""Grade one submission: draw the questions, run the worker, gather the report."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from bncheck.judge import judge
+
+from coursework.grader import keys
+from coursework.grader.collect import Submission
+from coursework.grader.confine import Confinement, find_confinement
+from coursework.grader.questions import SETS
+from coursework.grader.sandbox import Worker, WorkerError
+
+GRADER_VERSION = "1"
+UNSAFE = Confinement("none", "NONE: the teacher chose to grade without confinement")
+
+
+class Options(NamedTuple):
+    """How submissions are graded.
+
+    Attributes
+    ----------
+    time_limit : float
+        Seconds for one group of calls.
+    memory : int
+        MiB of address space of a worker.
+    unsafe : bool
+        Grade without confinement where there is none.
+    """
+
+    time_limit: float = 10.0
+    memory: int = 2048
+    unsafe: bool = False
+
+
+def confinement(options: Options) -> Confinement:
+    """Say how workers are confined.
+
+    Parameters
+    ----------
+    options : Options
+        Whether the teacher allows none.
+
+    Returns
+    -------
+    confinement : Confinement
+        The first means that works here; none only if the teacher said so.
+
+    Raises
+    ------
+    NoConfinementError
+        There is none, and the teacher did not say that this is all right.
+    """
+    return UNSAFE if options.unsafe else find_confinement()
+
+
+def grade_one(
+    submission: Submission, set_name: str, key: bytes, options: Options
+) -> dict[str, Any]:
+    """Grade one submission.
+
+    Parameters
+    ----------
+    submission : Submission
+        What `collect.read_submission` made of a file.
+    set_name : str
+        ``"ps1"`` to ``"ps5"``, or ``"capstone"``.
+    key : bytes
+        The teacher's secret key.
+    options : Options
+        Limits.
+
+    Returns
+    -------
+    report : dict
+        What the pages and tables are made from. The same key gives the same report.
+
+    Raises
+    ------
+    SetUpError, NoConfinementError
+        This machine cannot grade; nobody's score is touched.
+    """
+    chosen = SETS[set_name]
+    student = submission.student
+    rng = keys.rng(key, "inputs", set_name, student)
+    variant = keys.variant(key, set_name)
+    means = confinement(options)
+    results: list[dict[str, Any]] = []
+    paid: dict[str, str] = {}
+    with Worker(
+        means,
+        submission.chunks,
+        options.time_limit,
+        max(options.memory, chosen.memory),
+        chosen.imports,
+        chosen.blocked,
+    ) as worker:
+        try:
+            worker.start()
+        except WorkerError as error:
+            results_note = [str(error)]
+        else:
+            results_note = [
+                f"{label} stopped with {text} and was left out."
+                for label, text in worker.problems
+                if not chosen.ignores(text)
+            ]
+        for question in chosen.questions(rng, variant):
+            if question.observer in chosen.special:
+                special = chosen.special[question.observer]
+                results.append(special(question, worker, submission, key, paid))
+            else:
+                results.append(judge(question, worker.run, paid))
+    return {
+        "set": set_name,
+        "title": chosen.title,
+        "student": student,
+        "file": submission.file,
+        "confinement": means.text,
+        "notes": [*submission.notes, *results_note],
+        "results": results,
+        "hand": [
+            {"key": k, "title": t, "points": p, "answer": submission.answers.get(k, "")}
+            for k, t, p in chosen.hand
+        ],
+        "score": round(sum(r["score"] for r in results), 2),
+        "points": round(sum(r["points"] for r in results), 2),
+        "seed": keys.fingerprint(key, set_name, student),
+        "version": GRADER_VERSION,
+    }

@@ -1,0 +1,104 @@
+"""Parts that the questions of several sets are built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from bncheck.judge import Expect
+
+from coursework.grader import references as ref
+
+Array = np.ndarray
+LARGE_MEAN = 1e8
+BASIC = (
+    1e-4  # the basic check forgives an eps in the wrong place; the eps check does not
+)
+LOOSE = 1e-5  # what rounding at a mean of 1e8, or in float32, leaves
+
+
+def batch(
+    rng: np.random.Generator, n: int, d: int, spread: float = 2.0, offset: float = 1.0
+) -> Array:
+    """Draw a batch whose features differ in mean and spread.
+
+    Parameters
+    ----------
+    rng : Generator
+        Where the numbers come from.
+    n, d : int
+        Rows and features.
+    spread, offset : float
+        Size of standard deviations and means.
+
+    Returns
+    -------
+    x : ndarray of shape (n, d)
+        Never nearly constant in a feature.
+    """
+    scale = spread * rng.uniform(0.5, 1.5, d)
+    x = rng.normal(size=(n, d))
+    x = (x - x.mean(0)) / x.std(0)
+    return x * scale + offset * rng.uniform(1, 3, d) * rng.choice([-1, 1], d)
+
+
+def parameters(rng: np.random.Generator, d: int) -> tuple[Array, Array]:
+    """Draw gamma far from 1 and beta far from 0, all different."""
+    gamma = rng.uniform(1.5, 3.5, d) * rng.choice([-1, 1], d)
+    return gamma, rng.uniform(1, 3, d) * rng.choice([-1, 1], d)
+
+
+def wrong(right: Any, others: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the mistakes that give something else here."""
+    return {
+        name: value
+        for name, value in others.items()
+        if np.shape(value) != np.shape(right)
+        or not np.allclose(value, right, rtol=1e-9, atol=1e-12)
+    }
+
+
+def forward_wrong(right: Array, *args: Any) -> dict[str, Any]:
+    """Return what the known mistakes of the forward pass give."""
+    made = {}
+    for name, recipe in ref.FORWARD_BUGS.items():
+        made[name] = ref.forward(*args, recipe=recipe)
+    return wrong(right, made)
+
+
+def expect_out(call: int, x: Array, gamma: Array, beta: Array, eps: float, tol: float,
+               **more: Any) -> Expect:  # fmt: skip
+    """Expect the right output of a training-mode call."""
+    out = ref.forward(x, gamma, beta, eps)
+    others = forward_wrong(out, x, gamma, beta, eps)
+    return Expect(call, 0, out, "out", tol, others, **more)
+
+
+def expect_gradients(
+    call: int, dout: Array, x: Array, gamma: Array, beta: Array, eps: float, tol: float
+) -> tuple[Expect, ...]:
+    """Expect the right gradients of a batch-norm layer."""
+    right = ref.backward(dout, x, gamma, eps)
+    made = {b: ref.backward(dout, x, gamma, eps, b, beta) for b in ref.GRADIENT_BUGS}
+    labels = ("dx", "dgamma", "dbeta")
+    return tuple(
+        Expect(
+            call, i, right[i], label, tol,
+            wrong(right[i], {b: values[i] for b, values in made.items()}),
+            floor=float(np.abs(dout).max()) * 1e-3,
+        )
+        for i, label in enumerate(labels)
+    )  # fmt: skip
+
+
+def unchanged(
+    call: int, argument: int, value: Any, label: str, bug: str, says: str
+) -> Expect:
+    """Expect an argument to be afterwards what it was before."""
+    return Expect(
+        call, f"arg{argument}", value, label, 0.0, says=says, wrong={bug: ANY}
+    )
+
+
+ANY = "*"  # in place of a mistake's value: whatever differs is this mistake

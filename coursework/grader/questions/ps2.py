@@ -1,0 +1,414 @@
+"""Problem set 2: the backward pass, three ways, and the gradient of a term variant."""
+
+from __future__ import annotations
+
+import numpy as np
+from bncheck.calls import Call, Handle, Remote
+from bncheck.judge import Check, Expect, OwnForward, Question
+
+from coursework.grader import references as ref
+from coursework.grader.questions import sentences as say
+from coursework.grader.questions.build import (
+    ANY,
+    BASIC,
+    LARGE_MEAN,
+    LOOSE,
+    batch,
+    expect_gradients,
+    expect_out,
+    parameters,
+    unchanged,
+    wrong,
+)
+
+FORWARD = "batchnorm_forward"
+STAGED, CLOSED, CHECKER = (
+    "batchnorm_backward",
+    "batchnorm_backward_alt",
+    "check_gradient",
+)
+Rng = np.random.Generator
+
+
+def questions(rng: Rng, variant: str) -> list[Question]:
+    """Draw the questions of the set; see `ps1.questions`."""
+    return [staged(rng), closed(rng), checker(rng), VARIANTS[variant](rng)]
+
+
+# --- q1 and q2: the gradients of the layer --------------------------------------------
+
+
+def staged(rng: Rng) -> Question:
+    """Question 1: the staged backward pass."""
+    points = dict(
+        zip(CATEGORIES, (1.75, 0.5, 0.25, 0.5, 0.25, 0.25, 0.25, 0.25), strict=True)
+    )
+    return Question(
+        "ps2.q1", "Backward through the graph", 4.0, (STAGED,),
+        _checks(rng, STAGED, points), say.BACKWARD, "backward",
+    )  # fmt: skip
+
+
+def closed(rng: Rng) -> Question:
+    """Question 2: one formula."""
+    points = dict(
+        zip(CATEGORIES, (1.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25), strict=True)
+    )
+    return Question(
+        "ps2.q2", "Backward in one formula", 3.0, (CLOSED,),
+        _checks(rng, CLOSED, points), say.BACKWARD, "backward",
+    )  # fmt: skip
+
+
+CATEGORIES = ("values", "eps", "N and D differ", "second call", "no mutation",
+              "large mean", "constant feature", "float32")  # fmt: skip
+
+
+def _checks(rng: Rng, name: str, points: dict[str, float]) -> tuple[Check, ...]:
+    eps = rng.uniform(0.2, 0.6)
+    return (
+        _gradients(rng, name, points, "values", batch(rng, 7, 4), 1e-5, BASIC),
+        _gradients(rng, name, points, "eps", batch(rng, 6, 3), eps, 1e-6,
+                   "With a large eps"),
+        _gradients(rng, name, points, "N and D differ", batch(rng, 3, 5), 1e-5, BASIC,
+                   "With 3 rows of 5 features"),
+        _second_call(rng, name, points["second call"]),
+        _dout_kept(rng, name, points["no mutation"]),
+        _gradients(rng, name, points, "large mean", batch(rng, 8, 3) + LARGE_MEAN, 1e-5,
+                   LOOSE * 10, "With inputs near 100,000,000", h=0.0),
+        _gradients(rng, name, points, "constant feature", _one_constant(rng), 1e-3,
+                   BASIC, "With a feature that is constant over the batch", h=1e-6),
+        _float32(rng, name, points["float32"]),
+    )  # fmt: skip
+
+
+def _one_constant(rng: Rng) -> np.ndarray:
+    x = batch(rng, 6, 4)
+    x[:, 1] = -1.5
+    return x
+
+
+def _gradients(
+    rng: Rng,
+    name: str,
+    points: dict[str, float],
+    category: str,
+    x: np.ndarray,
+    eps: float,
+    tol: float,
+    when: str = "",
+    h: float = 1e-5,
+) -> Check:
+    gamma, beta = parameters(rng, x.shape[1])
+    dout = rng.normal(size=x.shape) + 0.3
+    param = {"mode": "train", "eps": eps}
+    calls = (
+        Call(FORWARD, (x, gamma, beta, param)),
+        Call(name, (dout, Handle(0, 1)), take=(0, 1, 2)),
+    )
+    own = OwnForward(0, expect_out(0, x, gamma, beta, eps, min(tol, 1e-7)), dout, h)
+    expects = expect_gradients(1, dout, x, gamma, beta, eps, tol)
+    return Check(category, points[category], calls, expects, own, when)
+
+
+def _second_call(rng: Rng, name: str, points: float) -> Check:
+    """Call backward, forward with another batch, and backward again with the old cache."""
+    x, other = batch(rng, 6, 4), batch(rng, 6, 4)
+    gamma, beta = parameters(rng, 4)
+    dout, eps = rng.normal(size=x.shape), 1e-5
+    calls = (
+        Call(FORWARD, (x, gamma, beta, {"mode": "train", "eps": eps})),
+        Call(name, (dout, Handle(0, 1)), take=(0, 1, 2)),
+        Call(FORWARD, (other, gamma[::-1].copy(), beta, {"mode": "train", "eps": eps})),
+        Call(name, (dout, Handle(0, 1)), take=(0, 1, 2)),
+        Call(name, (2 * dout, Handle(2, 1)), take=(0, 1, 2)),
+    )
+    first = expect_gradients(1, dout, x, gamma, beta, eps, BASIC)
+    again = expect_gradients(3, dout, x, gamma, beta, eps, BASIC)
+    own = OwnForward(0, expect_out(0, x, gamma, beta, eps, 1e-7), dout)
+    changed = tuple(
+        Expect(e.call, e.item, e.value, e.label, e.tol, {"second-call": ANY, **e.wrong},
+               floor=e.floor)
+        for e in again
+    )  # fmt: skip
+    return Check("second call", points, calls, first + changed, own)
+
+
+def _dout_kept(rng: Rng, name: str, points: float) -> Check:
+    x, (gamma, beta) = batch(rng, 5, 3), parameters(rng, 3)
+    dout = rng.normal(size=x.shape)
+    calls = (
+        Call(FORWARD, (x, gamma, beta, {"mode": "train"})),
+        Call(name, (dout, Handle(0, 1)), after=(0,)),
+    )
+    expect = unchanged(1, 0, dout, "dout", "dout-overwritten", "dout changes.")
+    return Check("no mutation", points, calls, (expect,))
+
+
+def _float32(rng: Rng, name: str, points: float) -> Check:
+    x, (gamma, beta) = batch(rng, 6, 3), parameters(rng, 3)
+    dout = rng.normal(size=x.shape)
+    x, gamma, beta, dout = (a.astype(np.float32) for a in (x, gamma, beta, dout))
+    calls = (
+        Call(FORWARD, (x, gamma, beta, {"mode": "train"})),
+        Call(name, (dout, Handle(0, 1)), take=(0, 1, 2)),
+    )
+    own = OwnForward(0, expect_out(0, x, gamma, beta, 1e-5, 1e-5), dout, 0.0)
+    expects = expect_gradients(1, dout, x, gamma, beta, 1e-5, BASIC * 5)
+    return Check("float32", points, calls, expects, own, "With float32 arrays")
+
+
+# --- q3: a gradient checker -----------------------------------------------------------
+
+CHECKER_SAYS = {
+    "always-true": "Your checker accepts a gradient with a planted bug. Compare with the numerical gradient, entry by entry.",
+    "always-false": "Your checker rejects a right gradient. Look at the difference quotient: (f(x + h) - f(x - h)) / (2 h), one entry at a time.",
+    "absolute-tolerance": "Your checker accepts a wrong gradient when all gradients are small: measure the difference relative to the largest entry.",
+    "too-strict": "Your checker rejects a right gradient of large size: measure the difference relative to the largest entry.",
+    "first-entries-only": "Your checker accepts a gradient that is wrong in one entry only: look at every entry.",
+    "one-sided": "Your checker rejects a right gradient where f is strongly curved: use central differences, on both sides of x.",
+    "x-overwritten": "Your checker leaves x changed: put each entry back, or work on a copy.",
+    "average-taken": "Your checker accepts a gradient that is wrong in one entry of many: take the largest difference, not a mean.",
+}
+
+
+def _gradient(f: str, x: np.ndarray) -> np.ndarray:
+    if f == "cubes":
+        return 3 * x * x
+    weights = np.sin(np.arange(1, x.size + 1)).reshape(x.shape)
+    size = 1e-6 if f == "small" else 1.0
+    return size * (2 * (weights * x).sum() * weights + x)
+
+
+def _verdict(call: int, right: bool, bug: str) -> Expect:
+    return Expect(call, 0, right, "the verdict", 0.0, {bug: not right})
+
+
+def checker(rng: Rng) -> Question:
+    """Question 3: a checker, graded by the bugs that it finds."""
+
+    def ask(f: str, x: np.ndarray, gradient: np.ndarray, **more: tuple) -> Call:
+        return Call(CHECKER, (Remote(f), x, gradient), **more)
+
+    def check(category: str, points: float, cases: list, when: str = "") -> Check:
+        calls = tuple(ask(f, x, g) for f, x, g, _, _ in cases)
+        expects = tuple(_verdict(i, c[3], c[4]) for i, c in enumerate(cases))
+        return Check(category, points, calls, expects, when=when)
+
+    x, y, z = rng.normal(size=(3, 4)), rng.normal(size=7), rng.normal(size=(4, 2)) * 2
+    a, b, s = _gradient("coupled", x), _gradient("cubes", y), _gradient("small", z)
+    spot = a.copy()
+    spot[tuple(int(rng.integers(n)) for n in spot.shape)] += 0.3 * np.abs(a).max()
+    last = b.copy()
+    last[-1] += 0.02 * np.abs(b).max()
+    diagonal = x * (1 + 2 * np.sin(np.arange(1, 13)).reshape(x.shape) ** 2)
+    many = rng.normal(size=(10, 12))
+    g = _gradient("coupled", many)
+    hidden = g.copy()
+    hidden[7, 5] += 3e-4 * np.abs(g).max()
+    large = 50 + rng.normal(size=5)
+    checks = (
+        check("values", 1.0, [
+            ("coupled", x, a, True, "always-false"),
+            ("coupled", x, -a, False, "always-true"),
+            ("coupled", x, spot, False, "always-true"),
+        ]),
+        check("planted bugs", 0.75, [
+            ("cubes", y, b, True, "always-false"),
+            ("cubes", y, last, False, "first-entries-only"),
+            ("coupled", x, diagonal, False, "always-true"),
+            ("coupled", x, a / len(x), False, "always-true"),
+            ("coupled", many, hidden, False, "average-taken"),
+        ]),
+        check("relative difference", 0.5, [
+            ("small", z, s, True, "always-false"),
+            ("small", z, 2 * s, False, "absolute-tolerance"),
+            ("small", z, s + 0.01 * np.abs(s).max(), False, "absolute-tolerance"),
+            ("cubes", large, 3 * large**2, True, "too-strict"),
+        ]),
+        check("central differences", 0.5, [
+            ("cubes", np.array([0.02, 0.03]), _gradient("cubes", np.array([0.02, 0.03])),
+             True, "one-sided"),
+        ]),
+        Check("no mutation", 0.25, (ask("coupled", x, a, after=(1,)),), (
+            unchanged(0, 1, x, "x", "x-overwritten", "Your checker leaves x changed."),
+        )),
+    )  # fmt: skip
+    return Question(
+        "ps2.q3", "A gradient checker", 3.0, (CHECKER,), checks, CHECKER_SAYS
+    )
+
+
+# --- q4: the gradient of the term variant ---------------------------------------------
+
+
+def _variant_question(title: str, name: str, forward, backward, others, draw, rng: Rng,
+                      sentences: dict[str, str]) -> Question:  # fmt: skip
+    """Build the question from right gradients and a few wrong ones.
+
+    ``backward(dout, x, gamma, eps, extra)`` returns the right gradients, ``others`` a
+    dict of wrong ones; ``forward`` is differentiated numerically by the tests.
+    """
+    plan = (("values", 1.75, 12, 4, 1e-5, BASIC, ""),
+            ("eps", 0.5, 12, 3, rng.uniform(0.2, 0.6), 1e-6, "With a large eps"),
+            ("N and D differ", 0.25, 4, 5, 1e-5, BASIC, "With 4 rows of 5 features"))  # fmt: skip
+    checks = []
+    for category, points, n, d, eps, tol, when in plan:
+        x, (gamma, _) = batch(rng, n, d), parameters(rng, d)
+        dout, extra = rng.normal(size=x.shape) + 0.3, draw(x)
+        right = backward(dout, x, gamma, eps, extra)
+        bad = others(dout, x, gamma, eps, extra)
+        expects = tuple(
+            Expect(0, i, right[i], label, tol,
+                   wrong(right[i], {b: v[i] for b, v in bad.items()}),
+                   floor=float(np.abs(dout).max()) * 1e-3)
+            for i, label in enumerate(("dx", "dgamma", "dbeta"))
+        )  # fmt: skip
+        call = Call(name, (dout, x, gamma, eps, extra), take=(0, 1, 2))
+        checks.append(Check(category, points, (call,), expects, when=when))
+    x, (gamma, _) = batch(rng, 12, 3), parameters(rng, 3)
+    dout = rng.normal(size=x.shape)
+    call = Call(name, (dout, x, gamma, 1e-3, draw(x)), after=(0, 1))
+    expects = (
+        unchanged(0, 0, dout, "dout", "dout-overwritten", "dout changes."),
+        unchanged(0, 1, x, "x", "dout-overwritten", "x changes."),
+    )
+    checks.append(Check("no mutation", 0.5, (call,), expects))
+    return Question("ps2.q4", title, 3.0, (name,), tuple(checks), sentences)
+
+
+SHARED = ["statistics-constant", "mean-path-missing", "variance-path-missing", "no-gamma-in-dx", "mean-sum-not-divided", "variance-sum-not-divided", "no-eps-in-dx", "dgamma-mean", "dbeta-mean", "dgamma-uses-x", "dgamma-uses-centred", "dgamma-dbeta-swapped"]
+SHARED_SAYS = {b: say.BACKWARD[b] for b in (*SHARED, "dout-overwritten")}
+
+
+def ghost_backward(dout, x, gamma, eps, k, bug=""):
+    """Return the gradients of ghost batch norm."""
+    parts = [
+        ref.backward(dout[i : i + k], x[i : i + k], gamma, eps, bug)
+        for i in range(0, len(x), k)
+    ]
+    dx = np.concatenate([p[0] for p in parts])
+    return dx, sum(p[1] for p in parts), sum(p[2] for p in parts)
+
+
+def ghost(rng: Rng) -> Question:
+    """Gradients through ghost batches."""
+
+    def others(dout, x, gamma, eps, k):
+        made = {b: ghost_backward(dout, x, gamma, eps, k, b) for b in SHARED}
+        right = ghost_backward(dout, x, gamma, eps, k)
+        made["whole-batch"] = ref.backward(dout, x, gamma, eps)
+        last = ref.backward(dout[-k:], x[-k:], gamma, eps)
+        made["last-ghost-only"] = (right[0], last[1], last[2])
+        groups = len(x) // k
+        made["ghosts-averaged"] = (right[0], right[1] / groups, right[2] / groups)
+        return made
+
+    sentences = SHARED_SAYS | {
+        "whole-batch": "Your gradients are those of one large batch: each k consecutive rows have their own mean and variance.",
+        "last-ghost-only": "dgamma and dbeta hold the last ghost batch only: sum over all rows.",
+        "ghosts-averaged": "dgamma and dbeta are averaged over the ghost batches: sum over all rows.",
+    }
+    draw = lambda x: int(rng.choice([3, 4])) if len(x) == 12 else 2  # noqa: E731
+    return _variant_question("Gradients through ghost batches",
+                             "ghost_batchnorm_backward", ref.ghost, ghost_backward,
+                             others, draw, rng, sentences)  # fmt: skip
+
+
+def weighted_backward(dout, x, gamma, eps, w, bug=""):
+    """Return the gradients of weighted batch norm; the weights are constants."""
+    p = (w / w.sum())[:, None]
+    mu = (p * x).sum(0)
+    std = np.sqrt((p * (x - mu) ** 2).sum(0) + eps)
+    x_hat = (x - mu) / std
+    g = gamma * dout
+    share = 1 / len(x) if bug == "plain-paths" else p
+    along_mean = 0 if bug == "statistics-constant" else share * g.sum(0)
+    along_var = share * x_hat * (g * x_hat).sum(0)
+    if bug in ("statistics-constant", "variance-path-missing"):
+        along_var = 0
+    if bug == "mean-path-missing":
+        along_mean = 0
+    if bug == "weights-in-sums":
+        along_mean, along_var = (p * g).sum(0), x_hat * (p * g * x_hat).sum(0)
+    dx = (g - along_mean - along_var) / std
+    if bug == "no-gamma-in-dx":
+        dx = dx / gamma
+    if bug == "dgamma-weighted":
+        w = w[:, None]
+        return dx, (w * dout * x_hat).sum(0), (w * dout).sum(0)
+    return dx, (dout * x_hat).sum(0), dout.sum(0)
+
+
+def weighted(rng: Rng) -> Question:
+    """Gradients through weighted statistics."""
+    bugs = ("statistics-constant", "mean-path-missing", "variance-path-missing",
+            "no-gamma-in-dx", "plain-paths", "weights-in-sums", "dgamma-weighted")  # fmt: skip
+
+    def others(dout, x, gamma, eps, w):
+        made = {b: weighted_backward(dout, x, gamma, eps, w, b) for b in bugs}
+        made["weights-ignored"] = ref.backward(dout, x, gamma, eps)
+        return made
+
+    def draw(x: np.ndarray) -> np.ndarray:
+        return np.concatenate([[0.0], rng.uniform(0.2, 3, len(x) - 1)])
+
+    sentences = SHARED_SAYS | {
+        "weights-ignored": "Your gradients ignore the weights: they stand in the mean, in the variance, and in both paths of dx.",
+        "plain-paths": "Both paths of dx carry 1/N. Row i moves the mean by w[i] / sum(w): use that share.",
+        "weights-in-sums": "The weight of the row that receives belongs outside the sums; you put each row's weight inside.",
+        "dgamma-weighted": "dgamma and dbeta are weighted. gamma and beta act on all rows alike: sum without weights.",
+    }
+    return _variant_question("Gradients through weighted statistics",
+                             "weighted_batchnorm_backward", ref.weighted,
+                             weighted_backward, others, draw, rng, sentences)  # fmt: skip
+
+
+def clipped_backward(dout, x, gamma, eps, floor, bug=""):
+    """Return the gradients of batch norm with a floor under the variance."""
+    m = len(x)
+    mu, var = x.mean(0), x.var(0)
+    std = np.sqrt(np.maximum(var, floor) + eps)
+    x_hat = (x - mu) / std
+    g = gamma * dout
+    free = np.ones_like(var) if bug == "floor-ignored-in-path" else (var > floor) * 1.0
+    if bug == "floor-turned":
+        free = 1 - free
+    along_mean = g.sum(0) / m
+    along_var = free * x_hat * (g * x_hat).sum(0) / m
+    if bug in ("statistics-constant", "variance-path-missing"):
+        along_var = 0
+    if bug in ("statistics-constant", "mean-path-missing"):
+        along_mean = 0
+    if bug == "all-constant-at-floor":
+        along_mean = free * along_mean
+    dx = (g - along_mean - along_var) / std
+    if bug == "no-gamma-in-dx":
+        dx = dx / gamma
+    return dx, (dout * x_hat).sum(0), dout.sum(0)
+
+
+def clipped(rng: Rng) -> Question:
+    """Gradients with a floor under the variance."""
+    bugs = ("statistics-constant", "mean-path-missing", "variance-path-missing",
+            "no-gamma-in-dx", "floor-ignored-in-path", "floor-turned",
+            "all-constant-at-floor")  # fmt: skip
+
+    def others(dout, x, gamma, eps, floor):
+        made = {b: clipped_backward(dout, x, gamma, eps, floor, b) for b in bugs}
+        made["floor-forgotten"] = ref.backward(dout, x, gamma, eps)
+        return made
+
+    sentences = SHARED_SAYS | {
+        "floor-forgotten": "Your gradients are those without the floor.",
+        "floor-ignored-in-path": "Where the floor holds, the variance is a constant: no gradient goes through it there.",
+        "floor-turned": "The variance path is open where the floor holds and closed where it does not. It is the other way round.",
+        "all-constant-at-floor": "Where the floor holds you close the mean path, too. The mean still depends on x.",
+    }
+    draw = lambda x: float(np.sort(x.var(0))[1] * 1.2)  # noqa: E731
+    return _variant_question("Gradients with a floor under the variance",
+                             "clipped_batchnorm_backward", ref.clipped,
+                             clipped_backward, others, draw, rng, sentences)  # fmt: skip
+
+
+VARIANTS = {"ghost": ghost, "weighted": weighted, "clipped": clipped}

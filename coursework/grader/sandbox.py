@@ -1,0 +1,336 @@
+"""The grader's side of a worker: start it, ask it, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bncheck.calls import Call, Outcome, pack, unpack
+from bncheck.judge import NoAnswerError, to_json
+
+from coursework.grader.confine import Confinement, prepare
+
+LARGEST = 1 << 26  # bytes of one message
+RESTARTS = 12  # of one submission's worker
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "MPLCONFIGDIR": "/tmp",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+STARTING = 60.0  # seconds to import torch on a busy machine
+
+
+class WorkerError(NoAnswerError):
+    """A worker gave no answer; the message says why, for the report."""
+
+
+class Worker:
+    """One submission's confined process; it is started again when it ended.
+
+    Parameters
+    ----------
+    confinement : Confinement
+        How it is confined.
+    chunks : list of tuple of (str, str)
+        Label and source of each piece of the submission.
+    time_limit : float
+        Seconds for one message.
+    memory : int
+        MiB of address space.
+    imports : sequence of str
+        What is imported before rights are given up, as ``"torch"``; if there are any,
+        all installed packages can be imported.
+    blocked : sequence of str
+        Functions of libraries that may not be used.
+    """
+
+    def __init__(
+        self,
+        confinement: Confinement,
+        chunks: Sequence[tuple[str, str]],
+        time_limit: float = 10.0,
+        memory: int = 2048,
+        imports: Sequence[str] = (),
+        blocked: Sequence[str] = (),
+    ) -> None:
+        self.confinement = confinement
+        self.chunks = [list(chunk) for chunk in chunks]
+        self.time_limit, self.memory = time_limit, memory
+        self.imports, self.blocked = list(imports), list(blocked)
+        self.problems: list[tuple[str, str]] = []
+        self.starts = 0
+        self._process: subprocess.Popen | None = None
+        self._late = False
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    # --- asking ---------------------------------------------------------------------
+
+    def run(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Run calls in the worker.
+
+        Parameters
+        ----------
+        calls : sequence of Call
+            What to call.
+
+        Returns
+        -------
+        outcomes : list of Outcome
+            One for each call.
+
+        Raises
+        ------
+        WorkerError
+            Time, memory, an exit, or an answer that is none.
+        """
+        reply = self.ask({"calls": [to_json(call) for call in calls]})
+        try:
+            outcomes = [_outcome(o) for o in reply["outcomes"]]
+        except (KeyError, TypeError, ValueError) as error:
+            self.end()
+            raise WorkerError(
+                "the worker's answer was not of the agreed form"
+            ) from error
+        if len(outcomes) != len(calls):
+            self.end()
+            raise WorkerError("the worker's answer was not of the agreed form")
+        return outcomes
+
+    def ask(
+        self,
+        message: Mapping[str, Any],
+        serve: Callable[[dict], dict] | None = None,
+        time_limit: float | None = None,
+    ) -> dict[str, Any]:
+        """Send a message and return the answer; answer questions in between.
+
+        Parameters
+        ----------
+        message : mapping
+            What the worker is to do.
+        serve : callable, optional
+            Answers the worker's own questions: takes its message, returns the reply.
+        time_limit : float, optional
+            Seconds, if not the worker's.
+
+        Returns
+        -------
+        reply : dict
+            The answer; its content is a stranger's.
+
+        Raises
+        ------
+        WorkerError
+            There was none.
+        """
+        self.start()
+        limit = time_limit or self.time_limit
+        with self._deadline(limit):
+            try:
+                self._send(message)
+                reply = self._receive()
+                while "ask" in reply and serve is not None:
+                    self._send(serve(reply))
+                    reply = self._receive()
+                return reply
+            except (OSError, EOFError, ValueError) as error:
+                raise self._ended(error, limit) from error
+
+    def _ended(self, error: Exception, limit: float) -> WorkerError:
+        """Say why there was no answer."""
+        late, malformed = self._late, isinstance(error, ValueError)
+        self.end()
+        if late:
+            return WorkerError(
+                f"Your code did not finish within {limit:g} s. Look for a loop that "
+                "never ends."
+            )
+        if malformed:
+            return WorkerError("the worker's answer was not of the agreed form")
+        return WorkerError(
+            "The process ended while your code ran: an exit, a crash, or too much "
+            "processor time."
+        )
+
+    # --- the process ----------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the process and load the submission, unless it runs already.
+
+        Raises
+        ------
+        WorkerError
+            It does not start, or it ended too often.
+        """
+        if self._process is not None:
+            return
+        if self.starts >= RESTARTS:
+            raise WorkerError("Your code ended its process too often.")
+        self.starts += 1
+        self._late = False
+        plan = prepare(self.confinement, whole_site=bool(self.imports))
+        to_worker, to_grader = os.pipe(), os.pipe()
+        files = [to_worker[0], to_grader[1], *plan.files]
+        layer = self.confinement.layer
+        command = [*plan.command, str(to_worker[0]), str(to_grader[1]), layer]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=files,
+                env=ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        finally:
+            for number in files:
+                os.close(number)
+            self._out, self._in = to_worker[1], to_grader[0]
+            if self._process is None:
+                self._close()
+        self._greet(plan.rules)
+        if self.chunks:
+            self._load()
+
+    def _greet(self, rules: dict[str, list[str]]) -> None:
+        """Tell the worker its limits; wait until it has given up its rights."""
+        seconds = int(self.time_limit * 20) + 60
+        limits = {
+            "RLIMIT_AS": self.memory << 20,
+            "RLIMIT_CPU": seconds,
+            "RLIMIT_FSIZE": 1 << 20,
+            "RLIMIT_NOFILE": 64,
+            "RLIMIT_CORE": 0,
+        }
+        try:
+            with self._deadline(STARTING):
+                self._send({"rules": rules, "limits": limits, "imports": self.imports})
+                if self._receive() != {"ready": True}:
+                    raise ValueError("no greeting")
+        except (OSError, EOFError, ValueError) as error:
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            said = self._process.stderr.read(4000).decode("utf-8", "replace").strip()
+            self.end()
+            last = said.splitlines()[-1] if said else type(error).__name__
+            raise SetUpError(f"a worker did not start: {last}") from error
+
+    def _load(self) -> None:
+        message = {"load": self.chunks, "blocked": self.blocked}
+        with self._deadline(self.time_limit):
+            try:
+                self._send(message)
+                reply = self._receive()
+                problems = [(str(a)[:80], str(b)[:400]) for a, b in reply["problems"]]
+            except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+                raise self._ended(error, self.time_limit) from error
+        self.problems = problems
+
+    def end(self) -> None:
+        """End the process and all that it could have started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+        self._close()
+
+    def _close(self) -> None:
+        for number in (self._in, self._out):
+            with contextlib.suppress(OSError):
+                os.close(number)
+
+    @contextlib.contextmanager
+    def _deadline(self, seconds: float) -> Any:
+        """Kill the process when the time is over: the pipes then end."""
+        pid = self._process.pid
+
+        def kill() -> None:
+            self._late = True
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+
+        timer = threading.Timer(seconds, kill)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    # --- messages -------------------------------------------------------------------
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        data = json.dumps(message).encode()
+        view = memoryview(struct.pack("<Q", len(data)) + data)
+        while view:
+            view = view[os.write(self._out, view) :]
+
+    def _receive(self) -> dict[str, Any]:
+        (count,) = struct.unpack("<Q", self._take(8))
+        if count > LARGEST:
+            raise ValueError(f"expected at most {LARGEST} bytes, got {count}")
+        try:
+            reply = json.loads(self._take(count))
+        except RecursionError as error:
+            raise ValueError("expected a flat message, got a deep one") from error
+        if not isinstance(reply, dict):
+            raise ValueError(f"expected a dict, got {type(reply).__name__}")
+        return reply
+
+    def _take(self, count: int) -> bytes:
+        parts = []
+        while count:
+            part = os.read(self._in, min(count, 1 << 20))
+            if not part:
+                raise EOFError("the pipe ended")
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+class SetUpError(RuntimeError):
+    """A worker cannot be started on this machine: nobody's score is touched."""
+
+
+def _outcome(packed: list) -> Outcome:
+    status, outputs, after, count, error = packed
+    if status not in ("ok", "raised", "missing", "stub"):
+        raise ValueError("expected a known status")
+    return Outcome(
+        status,
+        {int(k): unpack(v) for k, v in outputs},
+        {int(k): unpack(v) for k, v in after},
+        int(count),
+        str(error)[:400],
+    )
+
+
+def pack_reply(result: Sequence[Any], after: Sequence[Any], error: str = "") -> dict:
+    """Form the reply to a worker's question: results, arguments afterwards, an error."""
+    return {
+        "result": [pack(r) for r in result],
+        "after": [pack(a) for a in after],
+        "error": error,
+    }

@@ -1,0 +1,211 @@
+"""The worker: the only process in which a student's code runs.
+
+    python -S -s -P worker.py SITE IN OUT LAYER
+
+It imports NumPy, gives up its rights, and then answers messages: source to load, calls to
+run, tests to run. A message is its length in eight bytes and JSON. It starts no process
+and opens no file of its own afterwards.
+"""
+
+import json
+import os
+import struct
+import sys
+
+site, incoming, outgoing, layer = sys.argv[1], *map(int, sys.argv[2:4]), sys.argv[4]
+sys.path[:0] = site.split(os.pathsep)
+sys.argv = ["student"]
+
+import random  # noqa: E402
+import re  # noqa: E402
+import resource  # noqa: E402
+
+import numpy as np  # noqa: E402
+from bncheck import calls as carry  # noqa: E402
+from bncheck.judge import from_json  # noqa: E402
+from bncheck.toys import TOYS  # noqa: E402
+
+LARGEST_MESSAGE = 1 << 26
+namespace: dict = {}
+words: frozenset = frozenset()
+
+
+def receive() -> dict:
+    """Read one message; the end of the pipe ends the worker."""
+    head = take(8)
+    return json.loads(take(struct.unpack("<Q", head)[0]))
+
+
+def take(count: int) -> bytes:
+    """Read a number of bytes."""
+    parts = []
+    while count:
+        part = os.read(incoming, min(count, 1 << 20))
+        if not part:
+            os._exit(0)
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def send(message: dict) -> None:
+    """Write one message."""
+    data = json.dumps(message).encode()
+    if len(data) > LARGEST_MESSAGE:
+        data = json.dumps({"error": "too much"}).encode()
+    data = struct.pack("<Q", len(data)) + data
+    while data:
+        data = data[os.write(outgoing, data) :]
+
+
+def limit(limits: dict) -> None:
+    """Set the limits of this process: memory, processor time, files."""
+    for name, value in limits.items():
+        number = getattr(resource, name)
+        hard = resource.getrlimit(number)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(number, (value, value))
+
+
+def confine_by_landlock(rules: dict) -> None:
+    """Give up every file but those named, the network, new processes, signals."""
+    from confine_rules import make_filter  # noqa: PLC0415
+    from landlockpy import AccessFS, Ruleset, Scope  # noqa: PLC0415
+
+    rules_of_calls = make_filter(in_namespace=False)
+    read = AccessFS.READ_FILE | AccessFS.READ_DIR | AccessFS.EXECUTE
+    scopes = Scope.SIGNAL | Scope.ABSTRACT_UNIX_SOCKET
+    with Ruleset(scoped=scopes) as ruleset:
+        for path in rules["read"]:
+            folder = os.path.isdir(path)
+            ruleset.allow_path(path, read if folder else read & ~AccessFS.READ_DIR)
+        for path in rules["list"]:
+            ruleset.allow_path(path, AccessFS.READ_DIR)
+        ruleset.allow_path("/dev/null", AccessFS.READ_FILE | AccessFS.WRITE_FILE)
+        ruleset.restrict()
+    rules_of_calls.load()
+
+
+def load(chunks: list, blocked: list) -> dict:
+    """Run the pieces of a submission, each by itself."""
+    global words
+    namespace.clear()
+    namespace.update(__name__="student", np=np, numpy=np, xrange=range)
+    words = frozenset(re.findall(r"\w+", "\n".join(source for _, source in chunks)))
+    for name in blocked:
+        block(name)
+    problems = []
+    for label, source in chunks:
+        try:
+            exec(compile(source, label, "exec"), namespace)
+        except BaseException as error:  # a submission may raise anything
+            problems.append([label, describe(error)])
+    return {"problems": problems}
+
+
+def block(name: str) -> None:
+    """Replace a function of a library by one that says it is not allowed here."""
+    path, _, last = name.rpartition(".")
+    owner = sys.modules.get(path)
+    if owner is None or not hasattr(owner, last):
+        return
+
+    def refused(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    if isinstance(getattr(owner, last), type):
+        refused = type(last, (), {"__init__": refused})
+    setattr(owner, last, refused)
+
+
+def describe(error: BaseException) -> str:
+    """Describe an exception without a word that could carry hidden numbers."""
+    return carry.describe_error_safely(error, words)
+
+
+def ask(name: str):
+    """Return a function that the grader runs: its arguments go there and come back."""
+
+    def asked(*args: object) -> object:
+        send({"ask": name, "args": [carry.pack(carry._sendable(a)) for a in args]})
+        reply = receive()
+        for mine, packed in zip(args, reply["after"], strict=True):
+            restore(mine, carry.unpack(packed))
+        if reply["error"]:
+            raise RuntimeError(reply["error"])
+        result = tuple(carry.unpack(r) for r in reply["result"])
+        return result if len(result) > 1 else result[0]
+
+    asked.__name__ = name.partition(":")[2] or name
+    return asked
+
+
+def restore(mine: object, after: object) -> None:
+    """Make an argument what the called function left in it."""
+    if isinstance(mine, np.ndarray) and isinstance(after, np.ndarray):
+        if mine.shape == after.shape and not np.array_equal(mine, after):
+            mine[...] = after
+    elif isinstance(mine, dict) and isinstance(after, dict):
+        mine.update(after)
+
+
+def run_tests(pattern: str, remotes: list) -> dict:
+    """Call each test of the student with functions that the grader runs."""
+    given = [ask(name) for name in remotes]
+    verdicts = {}
+    for name, test in list(namespace.items()):
+        if name.startswith(pattern) and callable(test):
+            try:
+                with np.errstate(all="ignore"):
+                    verdicts[name] = (
+                        ["failed", ""] if test(*given) is False else ["ok", ""]
+                    )
+            except AssertionError:
+                verdicts[name] = ["failed", ""]
+            except BaseException as error:  # a test may raise anything
+                verdicts[name] = ["raised", describe(error)]
+    return {"verdicts": verdicts}
+
+
+def answer(message: dict) -> dict:
+    """Do what a message asks for."""
+    np.random.seed(0)
+    random.seed(0)
+    if "load" in message:
+        return load(message["load"], message["blocked"])
+    if "tests" in message:
+        return run_tests(message["tests"], message["remotes"])
+    todo = [from_json(c) for c in message["calls"]]
+    outcomes = carry.run_calls(todo, namespace, TOYS, describe)
+    return {
+        "outcomes": [
+            [
+                o.status,
+                [[k, carry.pack(v)] for k, v in o.outputs.items()],
+                [[k, carry.pack(v)] for k, v in o.after.items()],
+                o.count,
+                o.error,
+            ]
+            for o in outcomes
+        ]
+    }
+
+
+def main() -> None:
+    """Give up rights, say so, and answer until the pipe closes."""
+    start = receive()
+    for name in start["imports"]:
+        __import__(name)
+    limit(start["limits"])
+    if layer == "landlock":
+        confine_by_landlock(start["rules"])
+    send({"ready": True})
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    sys.setrecursionlimit(1000)
+    while True:
+        send(answer(receive()))
+
+
+main()
