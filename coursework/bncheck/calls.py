@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import functools
 import re
 import traceback
 import warnings
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from bncheck.glue import GLUE
 
 LARGEST = 1_000_000  # numbers in an array that is sent back
 KINDS = ("float16", "float32", "float64", "bool") + tuple(
@@ -57,7 +60,8 @@ class Call:
     Attributes
     ----------
     function : str
-        Name of the function; ``"BatchNorm1d()"`` would be a name like any other.
+        Name of the function; ``"=names"`` is the value of ``names`` itself,
+        ``"*module"`` one of `GLUE`.
     args : tuple
         Numbers, text, None, arrays, lists, dicts, `Handle`, `Remote`.
     take : tuple of int
@@ -215,6 +219,13 @@ def _sendable(value: Any) -> Any:
     return array
 
 
+def _argument(value: Any) -> Any:
+    """Return an argument after the call: a list stays a list."""
+    if type(value) is list:
+        return [_sendable(v) for v in value]
+    return _sendable(value)
+
+
 # --- calls ----------------------------------------------------------------------------
 
 
@@ -259,7 +270,16 @@ def _run(
     kept: list[tuple[list, list]],
     describe: Callable[[BaseException], str],
 ) -> tuple[Outcome, list, list]:
-    function = namespace.get(call.function)
+    if call.function.startswith("="):  # a value, not a function
+        name = call.function[1:]
+        value = namespace.get(name)
+        status = "ok" if name in namespace else "missing"
+        return Outcome(status, {0: _sendable(value)}, {}), [], [value]
+    if call.function in GLUE:
+        way, needed = GLUE[call.function]
+        function = functools.partial(way, namespace) if needed in namespace else None
+    else:
+        function = namespace.get(call.function)
     if not callable(function):
         return Outcome("missing", {}, {}, 0), [], []
     try:
@@ -274,7 +294,7 @@ def _run(
         if all(item is None for item in items):
             return Outcome("stub", {}, {}, len(items)), args, items
         outputs = {i: _sendable(items[i]) for i in call.take if i < len(items)}
-        after = {i: _sendable(args[i]) for i in call.after}
+        after = {i: _argument(args[i]) for i in call.after}
     except BaseException as error:  # a student's function may raise anything, exits too
         return Outcome("raised", {}, {}, 0, describe(error)), [], []
     return Outcome("ok", outputs, after, len(items)), args, items

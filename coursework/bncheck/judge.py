@@ -17,6 +17,10 @@ from bncheck.observe import OBSERVERS
 
 NOTHING_YET, ALMOST = "nothing yet", "almost"
 NOT_YET, CORRECT = "not yet", "correct"
+OWN_FORWARD = (
+    "The gradient is right for your own forward function, which is what is wrong."
+)
+MINOR = 0.25  # what a shape that only needs a reshape costs
 Run = Callable[[Sequence[Call]], list[Outcome]]
 
 
@@ -33,7 +37,8 @@ class Expect:
     call : int
         Which call of the check.
     item : int or str
-        Position in the result; ``"arg3.running_mean"`` for an argument afterwards.
+        Position in the result; ``"arg3.running_mean"`` for an argument afterwards,
+        ``"out.weight"`` for an entry of a dict that is returned.
     value : object
         Array, number, True or False.
     label : str
@@ -170,6 +175,11 @@ def close(got: Any, value: Any, tol: float, floor: float = 0.0) -> bool:
     """
     if isinstance(got, np.ndarray) and got.dtype == bool and not got.ndim:
         got = bool(got)
+    if isinstance(value, list):
+        same = isinstance(got, list) and len(got) == len(value)
+        return same and all(
+            close(g, v, tol, floor) for g, v in zip(got, value, strict=True)
+        )
     if isinstance(value, (str, bool)) or value is None:
         return type(got) is type(value) and got == value
     if isinstance(got, Opaque) or got is None or isinstance(got, (str, dict, list)):
@@ -188,6 +198,9 @@ def _fetch(outcome: Outcome, item: int | str) -> Any:
     if isinstance(item, int):
         return outcome.outputs.get(item)
     argument, _, key = item.partition(".")
+    if argument == "out":
+        value = outcome.outputs.get(0)
+        return value.get(key) if isinstance(value, dict) else None
     value = outcome.after.get(int(argument.removeprefix("arg")))
     return value.get(key) if key and isinstance(value, dict) else value
 
@@ -273,9 +286,9 @@ def judge(question: Question, run: Run, paid: dict[str, str]) -> dict[str, Any]:
 def _not_started(question: Question, outcomes: list[Outcome]) -> str:
     named = {o.status: c.function for c, o in zip(question.checks[0].calls, outcomes)}
     if "missing" in named:
-        return f"There is no function {named['missing']} yet."
+        return f"There is no {question.functions[0]} yet."
     if "stub" in named:
-        return f"{named['stub']} returns None so far."
+        return f"{named['stub'].lstrip('*=')} returns None so far."
     return ""
 
 
@@ -309,6 +322,10 @@ def _judge_check(
             return [Fault(check, credit, credited=True)]
     if failing:
         bugs = _explain(failing)
+        consistent = any(b.startswith("forward:") for b in bugs)
+        if check.own and consistent and _forward_differs(check, outcomes):
+            return [Fault(check, OWN_FORWARD, credited=True)]
+        bugs = {b for b in bugs if not b.startswith("forward:")}
         sentence = ""
         if not bugs and question.observer:
             sentence = OBSERVERS[question.observer](check, outcomes, failing)
@@ -351,8 +368,7 @@ def _same_wrong(got: Any, value: Any, expect: Expect) -> bool:
 def _own_forward(check: Check, outcomes: list[Outcome], failing: list, run: Run) -> str:
     """Compare with the numerical gradient of the student's own, wrong forward."""
     own = check.own
-    got = _squeezed(_fetch(outcomes[own.call], own.out.item), own.out.value)
-    if close(got, own.out.value, own.out.tol, own.out.floor):
+    if not _forward_differs(check, outcomes):
         return ""
     if not own.h:
         return "This is not judged: your forward function is off here."
@@ -364,9 +380,14 @@ def _own_forward(check: Check, outcomes: list[Outcome], failing: list, run: Run)
         right = gradients.get(expect.item)
         if right is None or not close(answer, right, 1e-4, 1e-6):
             return ""
-    return (
-        "The gradient is right for your own forward function, which is what is wrong."
-    )
+    return OWN_FORWARD
+
+
+def _forward_differs(check: Check, outcomes: list[Outcome]) -> bool:
+    """Say whether the student's own forward function is off in this check."""
+    own = check.own
+    got = _squeezed(_fetch(outcomes[own.call], own.out.item), own.out.value)
+    return not close(got, own.out.value, own.out.tol, own.out.floor)
 
 
 def numerical_gradients(
@@ -446,13 +467,14 @@ def _score(
         mine = [f for f in left if best in f.bugs]
         left = [f for f in left if best not in f.bugs]
         dearest = max(mine, key=lambda f: f.check.points)
-        cost = 0.5 if dearest.minor else dearest.check.points
+        cost = MINOR if dearest.minor else dearest.check.points
         sentence = question.sentences.get(best, dearest.sentence)
-        if best in paid:
-            cost, where = 0.0, paid[best]
+        root = best.partition("#")[0]
+        if root in paid:
+            cost, where = 0.0, paid[root]
             sentence += f" It has cost its points in {where}; here it costs none."
         else:
-            paid[best] = question.key
+            paid[root] = question.key
         findings.append((dearest.check.category, -cost, sentence, best))
     for fault in left:
         findings.append(

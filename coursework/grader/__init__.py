@@ -1,0 +1,1 @@
+"""The grader: read a submission, run it confined, judge it, report."""

@@ -87,14 +87,15 @@ def grade_one(
     variant = keys.variant(key, set_name)
     means = confinement(options)
     results: list[dict[str, Any]] = []
-    paid: dict[str, str] = {}
+    paid: dict[str, Any] = {}
     with Worker(
         means,
         submission.chunks,
-        options.time_limit,
+        max(options.time_limit, chosen.time_limit),
         max(options.memory, chosen.memory),
         chosen.imports,
         chosen.blocked,
+        chosen.threads,
     ) as worker:
         try:
             worker.start()
@@ -110,8 +111,15 @@ def grade_one(
             if question.observer in chosen.special:
                 special = chosen.special[question.observer]
                 results.append(special(question, worker, submission, key, paid))
-            else:
-                results.append(judge(question, worker.run, paid))
+                continue
+            before = dict(paid)
+            result = judge(question, worker.run, paid)
+            if question.key in chosen.alternatives and not result["score"]:
+                other_rng = keys.rng(key, "inputs", set_name, student, question.key)
+                other = chosen.alternatives[question.key](other_rng)
+                second = judge(other, worker.run, before)
+                result = second if second["score"] else result
+            results.append(result)
     return {
         "set": set_name,
         "title": chosen.title,

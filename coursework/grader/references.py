@@ -54,10 +54,10 @@ FORWARD_BUGS = {
     "eps-outside-root": Recipe(eps="outside"),
     "no-eps": Recipe(eps="none"),
     "eps-fixed": Recipe(eps="1e-5"),
-    "eps-fixed-8": Recipe(eps="1e-8"),
-    "eps-fixed-7": Recipe(eps="1e-7"),
-    "eps-fixed-6": Recipe(eps="1e-6"),
-    "eps-fixed-3": Recipe(eps="1e-3"),
+    "eps-fixed#8": Recipe(eps="1e-8"),
+    "eps-fixed#7": Recipe(eps="1e-7"),
+    "eps-fixed#6": Recipe(eps="1e-6"),
+    "eps-fixed#3": Recipe(eps="1e-3"),
     "eps-squared": Recipe(eps="squared"),
     "eps-on-output": Recipe(eps="output"),
     "eps-root-outside": Recipe(eps="root-outside"),
@@ -177,15 +177,63 @@ def evaluate(
 
 EVAL_BUGS = {
     name: FORWARD_BUGS[name]
-    for name in ["eps-outside-root", "no-eps", "eps-fixed", "eps-fixed-8", "eps-squared", "eps-on-output", "eps-root-outside", "eps-twice", "variance-not-root", "not-centred", "no-gamma", "no-beta", "shift-before-scale", "gamma-beta-swapped"]
+    for name in [
+        "eps-outside-root",
+        "no-eps",
+        "eps-fixed",
+        "eps-fixed#8",
+        "eps-squared",
+        "eps-on-output",
+        "eps-root-outside",
+        "eps-twice",
+        "variance-not-root",
+        "not-centred",
+        "no-gamma",
+        "no-beta",
+        "shift-before-scale",
+        "gamma-beta-swapped",
+    ]
 }
 
 
 # --- the backward pass ----------------------------------------------------------------
 
-GRADIENT_BUGS = ["mean-path-missing", "variance-path-missing", "statistics-constant", "no-gamma-in-dx", "mean-sum-not-divided", "variance-sum-not-divided", "rows-only", "variance-half", "sign-of-mean-path", "sign-of-variance-path", "no-eps-in-dx", "sample-variance-in-dx", "std-lost-in-dx", "dx-divided-by-N", "dout-missing-in-dx", "dgamma-uses-x", "dgamma-uses-centred", "dgamma-uses-out", "dgamma-mean", "dgamma-no-dout", "dbeta-mean", "dbeta-no-sum", "dgamma-no-sum", "dbeta-over-features", "dgamma-over-features", "dgamma-dbeta-swapped"]
+GRADIENT_BUGS = [
+    "beta-for-gamma-in-dx",
+    "eps-fixed-in-dx",
+    "eps-outside-in-dx",
+    "variance-path-without-eps",
+    "variance-path-power",
+    "mean-path-missing",
+    "variance-path-missing",
+    "statistics-constant",
+    "no-gamma-in-dx",
+    "mean-sum-not-divided",
+    "variance-sum-not-divided",
+    "rows-only",
+    "variance-half",
+    "sign-of-mean-path",
+    "sign-of-variance-path",
+    "no-eps-in-dx",
+    "sample-variance-in-dx",
+    "std-lost-in-dx",
+    "dx-divided-by-N",
+    "dout-missing-in-dx",
+    "dgamma-uses-x",
+    "dgamma-uses-centred",
+    "dgamma-uses-out",
+    "dgamma-mean",
+    "dgamma-no-dout",
+    "dbeta-mean",
+    "dbeta-no-sum",
+    "dgamma-no-sum",
+    "dbeta-over-features",
+    "dgamma-over-features",
+    "dgamma-dbeta-swapped",
+]
 
 
+@np.errstate(all="ignore")
 def backward(
     dout: Array,
     x: Array,
@@ -216,10 +264,23 @@ def backward(
     m = len(x)
     mu, var = x.mean(0), x.var(0)
     std = np.sqrt(var if bug == "no-eps-in-dx" else var + eps)
+    if bug == "eps-fixed-in-dx":
+        std = np.sqrt(var + 1e-5)
+    if bug == "eps-outside-in-dx":
+        std = np.sqrt(var) + eps
     if bug == "sample-variance-in-dx":
         std = np.sqrt(x.var(0, ddof=1) + eps)
     x_hat = (x - mu) / np.sqrt(var + eps)
+    if bug == "eps-fixed-in-dx":
+        x_hat = (x - mu) / std
+    if bug.startswith("forward:"):  # right, but for the divisor of a wrong forward pass
+        recipe = FORWARD_BUGS[bug.removeprefix("forward:")]
+        with np.errstate(all="ignore"):
+            std = 1 / divide(np.ones_like(var), statistics(x, recipe)[1], eps, recipe)
+            x_hat = (x - mu) / std
     g = dout if bug == "no-gamma-in-dx" else gamma * dout
+    if bug == "beta-for-gamma-in-dx":
+        g = beta * dout
     if bug == "dout-missing-in-dx":
         g = gamma * np.ones_like(dout)
     along_mean, along_var = g.sum(0) / m, x_hat * (g * x_hat).sum(0) / m
@@ -231,6 +292,11 @@ def backward(
         along_mean = along_mean * m
     if bug == "variance-sum-not-divided":
         along_var = along_var * m
+    if bug == "variance-path-without-eps":
+        with np.errstate(all="ignore"):
+            along_var = along_var * (var + eps) / var
+    if bug == "variance-path-power":
+        along_var = along_var * std
     if bug == "variance-half":
         along_var = along_var / 2
     if bug == "rows-only":
@@ -243,6 +309,15 @@ def backward(
     if bug == "dx-divided-by-N":
         dx = dx / m
     return dx, *_parameter_gradients(dout, x, x_hat, mu, gamma, beta, bug)
+
+
+FORWARD_DIVISORS = tuple(
+    f"forward:{name}"
+    for name in (
+        "sample-variance eps-outside-root no-eps eps-fixed eps-fixed#8 eps-squared "
+        "eps-root-outside eps-twice"
+    ).split()
+)
 
 
 def _parameter_gradients(

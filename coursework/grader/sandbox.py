@@ -26,10 +26,8 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
     "MPLCONFIGDIR": "/tmp",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
 }
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 STARTING = 60.0  # seconds to import torch on a busy machine
 
 
@@ -55,6 +53,8 @@ class Worker:
         all installed packages can be imported.
     blocked : sequence of str
         Functions of libraries that may not be used.
+    threads : int
+        Threads of the numerical libraries.
     """
 
     def __init__(
@@ -65,11 +65,13 @@ class Worker:
         memory: int = 2048,
         imports: Sequence[str] = (),
         blocked: Sequence[str] = (),
+        threads: int = 1,
     ) -> None:
         self.confinement = confinement
         self.chunks = [list(chunk) for chunk in chunks]
         self.time_limit, self.memory = time_limit, memory
         self.imports, self.blocked = list(imports), list(blocked)
+        self.environment = ENVIRONMENT | {n: str(threads) for n in THREADS}
         self.problems: list[tuple[str, str]] = []
         self.starts = 0
         self._process: subprocess.Popen | None = None
@@ -195,7 +197,7 @@ class Worker:
             self._process = subprocess.Popen(
                 command,
                 pass_fds=files,
-                env=ENVIRONMENT,
+                env=self.environment,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

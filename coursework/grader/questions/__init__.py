@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from bncheck.judge import Question
 
-from coursework.grader.questions import ps1, ps2
+from coursework.grader.questions import capstone, ps1, ps2, ps3, ps4, ps5
 
 MEMORY = 2048
 TORCH_MEMORY = 6144
@@ -36,8 +36,14 @@ class ProblemSet:
         Functions of libraries that may not be used.
     memory : int
         MiB that a worker needs at least.
+    time_limit : float
+        Seconds for one group of calls that a set needs at least.
+    threads : int
+        Threads of a worker.
     special : mapping of str to callable
         Questions that are judged in their own way, by their observer's name.
+    alternatives : mapping of str to callable
+        Another form of a question, tried when the first gives no points.
     """
 
     title: str
@@ -47,7 +53,12 @@ class ProblemSet:
     imports: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
     memory: int = MEMORY
+    time_limit: float = 0.0
+    threads: int = 1
     special: Mapping[str, Callable[..., dict[str, Any]]] = field(default_factory=dict)
+    alternatives: Mapping[str, Callable[[np.random.Generator], Question]] = field(
+        default_factory=dict
+    )
 
     @property
     def points(self) -> float:
@@ -69,6 +80,17 @@ class ProblemSet:
         return "No module named" in problem
 
 
+# PyTorch's own normalization, which a module of problem set 4 is not to call.
+BLOCKED = tuple(
+    f"torch.nn.{name}"
+    for name in (
+        "BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm LazyBatchNorm1d LayerNorm "
+        "GroupNorm InstanceNorm1d InstanceNorm2d RMSNorm functional.batch_norm "
+        "functional.layer_norm functional.group_norm functional.instance_norm "
+        "functional.rms_norm modules.batchnorm.BatchNorm1d modules.batchnorm._BatchNorm"
+    ).split()
+) + ("torch.batch_norm", "torch.native_batch_norm", "torch.layer_norm", "torch.group_norm",
+     "torch.instance_norm", "torch.native_layer_norm", "torch.native_group_norm")  # fmt: skip
 PRACTICE = ("batchnorm_forward", "batchnorm_backward", "batchnorm_backward_alt")
 SETS = {
     "ps1": ProblemSet(
@@ -84,5 +106,48 @@ SETS = {
         (*PRACTICE, "check_gradient", "ghost_batchnorm_backward",
          "weighted_batchnorm_backward", "clipped_batchnorm_backward"),
         (("ps2.w1", "Derivation of dx", 5.0),),
+    ),
+    "ps3": ProblemSet(
+        "Find the bug",
+        ps3.questions,
+        ("test_*", "names"),
+        (("ps3.w1", "A diagnosis of each listing", 2.0),),
+        special={"tests": ps3.judge_tests, "names": ps3.judge_names},
+    ),
+    "ps4": ProblemSet(
+        "The family and PyTorch",
+        ps4.questions,
+        (*ps4.SPATIAL, *ps4.LAYER, *ps4.GROUP, *ps4.MODULE, "unequal_groupnorm",
+         "masked_spatial_batchnorm"),
+        (("ps4.w1", "Who normalizes over which axes", 2.0),),
+        imports=("torch",),
+        blocked=BLOCKED,
+        memory=TORCH_MEMORY,
+        alternatives={"ps4.q3": lambda rng: ps4.group(rng, layout=True)},
+    ),
+    "ps5": ProblemSet(
+        "Fold and deploy",
+        ps5.questions,
+        ("fold_linear", "fold_conv", "freeze_batch_norm", "population_statistics"),
+        (("ps5.w1", "A small-batch failure, and one remedy", 2.0),),
+        imports=("torch",),
+        memory=TORCH_MEMORY,
+    ),
+    "capstone": ProblemSet(
+        "Capstone: one claim, tested",
+        capstone.questions,
+        ("run", "SEEDS", "REPORTED"),
+        (
+            ("capstone.w1", "Question and prediction", 3.0),
+            ("capstone.w2", "Design", 4.0),
+            ("capstone.w3", "Evidence", 4.0),
+            ("capstone.w4", "Interpretation", 4.0),
+            ("capstone.w5", "Clarity", 2.0),
+        ),
+        imports=("torch", "sklearn.datasets"),
+        memory=TORCH_MEMORY,
+        time_limit=capstone.TIME_LIMIT,
+        threads=2,
+        special={"rerun": capstone.judge_run, "in time": capstone.judge_run},
     ),
 }  # fmt: skip

@@ -134,14 +134,31 @@ def running(rng: Rng) -> Question:
     )
 
 
-def _statistics(
+def running_statistics(
     batches: list[np.ndarray],
     momentum: float,
     eps: float,
     start: tuple[np.ndarray, np.ndarray],
     bug: str = "",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the running statistics after some batches, as a mistake leaves them."""
+    """Return the running statistics after some batches, as a mistake leaves them.
+
+    Parameters
+    ----------
+    batches : list of ndarray of shape (N, D)
+        One after the other.
+    momentum, eps : float
+        As in ``bn_param``.
+    start : tuple of ndarray of shape (D,)
+        Mean and variance before.
+    bug : str
+        A key of ``sentences.RUNNING`` or of `references.FORWARD_BUGS`, or nothing.
+
+    Returns
+    -------
+    mean, var : ndarray of shape (D,)
+        Afterwards.
+    """
     mean, var = start
     recipe = ref.FORWARD_BUGS.get(bug, ref.RIGHT)
     momentum = {"momentum-fixed": 0.9}.get(bug, momentum)
@@ -162,6 +179,7 @@ def _statistics(
             mean, var = np.zeros_like(mean), np.zeros_like(var)
         mu, v = ref.statistics(x, recipe)
         v = np.sqrt(v) if bug == "std-not-var-stored" else v
+        v = np.sqrt(v + eps) if bug == "std-not-var-stored#eps" else v
         v = v + eps if bug == "eps-stored" else v
         if bug != "mean-never-written":
             mean = b * mean + a * mu if mean.shape == mu.shape else a * mu
@@ -179,9 +197,9 @@ def _expect_statistics(
     eps: float,
     start: tuple[np.ndarray, np.ndarray],
 ) -> tuple[Expect, Expect]:
-    right = _statistics(batches, momentum, eps, start)
+    right = running_statistics(batches, momentum, eps, start)
     names = [b for b in say.RUNNING if b != "parameters-changed"]
-    made = {b: _statistics(batches, momentum, eps, start, b) for b in names}
+    made = {b: running_statistics(batches, momentum, eps, start, b) for b in names}
     return tuple(
         Expect(
             call, f"arg3.{label}", right[i], label, 1e-6,
@@ -257,7 +275,7 @@ def _test_wrong(right: np.ndarray, args: tuple, momentum: float) -> dict:
         "eval-batch-stats": ref.forward(x, gamma, beta, eps),
         "batch-mean": ref.evaluate(x, gamma, beta, mu, var, eps),
         "batch-variance": ref.evaluate(x, gamma, beta, mean, v, eps),
-        "var-is-std": ref.evaluate(x, gamma, beta, mean, var**2, eps=0.0),
+        "std-not-var-stored": ref.evaluate(x, gamma, beta, mean, var**2, eps=0.0),
         "updated-before-use": ref.evaluate(
             x, gamma, beta, old * mean + new * mu, old * var + new * v, eps
         ),
@@ -304,7 +322,9 @@ def _state(rng: Rng) -> Check:
     )
     param = {"mode": "test", "running_mean": mean, "running_var": var}
     call = Call(FORWARD, (x, gamma, beta, param), after=(0, 3))
-    updated = {"stats-updated-in-test": ANY}
+    # Code that updates, or takes the training branch, in test mode is one mistake.
+    names = ("stats-updated-in-test", "updated-before-use", "eval-batch-stats")
+    updated = dict.fromkeys(names, ANY)
     expects = (
         Expect(0, "arg3.running_mean", mean, "running_mean", 0.0, updated),
         Expect(0, "arg3.running_var", var, "running_var", 0.0, updated),

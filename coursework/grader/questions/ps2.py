@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from bncheck.calls import Call, Handle, Remote
 from bncheck.judge import Check, Expect, OwnForward, Question
@@ -76,16 +78,24 @@ def _checks(rng: Rng, name: str, points: dict[str, float]) -> tuple[Check, ...]:
         _dout_kept(rng, name, points["no mutation"]),
         _gradients(rng, name, points, "large mean", batch(rng, 8, 3) + LARGE_MEAN, 1e-5,
                    LOOSE * 10, "With inputs near 100,000,000", h=0.0),
-        _gradients(rng, name, points, "constant feature", _one_constant(rng), 1e-3,
-                   BASIC, "With a feature that is constant over the batch", h=1e-6),
+        _constant(rng, name, points),
         _float32(rng, name, points["float32"]),
     )  # fmt: skip
 
 
-def _one_constant(rng: Rng) -> np.ndarray:
+def _constant(rng: Rng, name: str, points: dict[str, float]) -> Check:
+    """Look at a feature without spread, if the forward pass treats eps as it should."""
     x = batch(rng, 6, 4)
     x[:, 1] = -1.5
-    return x
+    when = "With a feature that is constant over the batch"
+    check = _gradients(
+        rng, name, points, "constant feature", x, 1e-3, BASIC, when, h=0.0
+    )
+    probe, (gamma, beta) = batch(rng, 6, 4), parameters(rng, 4)
+    call = Call(FORWARD, (probe, gamma, beta, {"mode": "train", "eps": 0.3}))
+    out = expect_out(2, probe, gamma, beta, 0.3, 1e-7)
+    own = OwnForward(2, out, check.own.dout, 0.0)
+    return replace(check, calls=(*check.calls, call), own=own)
 
 
 def _gradients(
@@ -277,7 +287,20 @@ def _variant_question(title: str, name: str, forward, backward, others, draw, rn
     return Question("ps2.q4", title, 3.0, (name,), tuple(checks), sentences)
 
 
-SHARED = ["statistics-constant", "mean-path-missing", "variance-path-missing", "no-gamma-in-dx", "mean-sum-not-divided", "variance-sum-not-divided", "no-eps-in-dx", "dgamma-mean", "dbeta-mean", "dgamma-uses-x", "dgamma-uses-centred", "dgamma-dbeta-swapped"]
+SHARED = [
+    "statistics-constant",
+    "mean-path-missing",
+    "variance-path-missing",
+    "no-gamma-in-dx",
+    "mean-sum-not-divided",
+    "variance-sum-not-divided",
+    "no-eps-in-dx",
+    "dgamma-mean",
+    "dbeta-mean",
+    "dgamma-uses-x",
+    "dgamma-uses-centred",
+    "dgamma-dbeta-swapped",
+]
 SHARED_SAYS = {b: say.BACKWARD[b] for b in (*SHARED, "dout-overwritten")}
 
 

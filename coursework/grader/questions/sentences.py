@@ -5,10 +5,10 @@ FORWARD = {
     "eps-outside-root": "With a large eps your output differs: the definition is sqrt(var + eps), you compute sqrt(var) + eps. The two agree only while eps is tiny.",
     "no-eps": "Your output does not depend on eps, and a feature that is constant over the batch gives nan or inf. Add eps to the variance before the root.",
     "eps-fixed": "Changing eps does not change your output as it should: you use a fixed number, 1e-5, in place of the eps you are given.",
-    "eps-fixed-8": "Changing eps does not change your output as it should: you use a fixed number, 1e-8, in place of the eps you are given.",
-    "eps-fixed-7": "Changing eps does not change your output as it should: you use a fixed number, 1e-7, in place of the eps you are given.",
-    "eps-fixed-6": "Changing eps does not change your output as it should: you use a fixed number, 1e-6, in place of the eps you are given.",
-    "eps-fixed-3": "Changing eps does not change your output as it should: you use a fixed number, 1e-3, in place of the eps you are given.",
+    "eps-fixed#8": "Changing eps does not change your output as it should: you use a fixed number, 1e-8, in place of the eps you are given.",
+    "eps-fixed#7": "Changing eps does not change your output as it should: you use a fixed number, 1e-7, in place of the eps you are given.",
+    "eps-fixed#6": "Changing eps does not change your output as it should: you use a fixed number, 1e-6, in place of the eps you are given.",
+    "eps-fixed#3": "Changing eps does not change your output as it should: you use a fixed number, 1e-3, in place of the eps you are given.",
     "eps-squared": "With a large eps your output differs: you add eps squared under the root. Add eps itself.",
     "eps-on-output": "With a large eps your output is shifted: you add eps to the result of the division. Add it to the variance, under the root.",
     "eps-root-outside": "With a large eps your output differs: you compute sqrt(var) + sqrt(eps). Add eps to the variance first, then take one root.",
@@ -35,6 +35,7 @@ RUNNING = {
     "mean-never-written": "Your running mean did not change: put the new value back into bn_param.",
     "var-never-written": "Your running variance did not change: put the new value back into bn_param.",
     "std-not-var-stored": "running_var holds a standard deviation: store the variance.",
+    "std-not-var-stored#eps": "running_var holds sqrt(var + eps), the divisor: store the variance itself.",
     "eps-stored": "running_var is too large by eps: add eps when you divide, not when you store.",
     "sample-variance": "Your running variance is N/(N-1) times the expected one: this exercise stores the divide-by-N variance (PyTorch stores the other).",
     "momentum-fixed": "Changing momentum does not change your running statistics as it should: you use 0.9 in place of the momentum you are given.",
@@ -52,6 +53,7 @@ RUNNING = {
     "start-ignored": "Your function does not start from the running statistics in bn_param: it begins at zeros in every call.",
 }
 EVALUATION = {
+    "stats-updated-in-test": "Test mode changed the running statistics. Only training mode may update them.",
     **{
         name: text.replace("With a large eps", "In test mode, with a large eps")
         for name, text in FORWARD.items()
@@ -65,9 +67,8 @@ EVALUATION = {
     "eval-batch-stats": "In test mode a row's output changes with its neighbours: you normalize with the batch's own statistics. Use running_mean and running_var there.",
     "batch-mean": "In test mode you take off the mean of the batch. Use running_mean there.",
     "batch-variance": "In test mode you divide by the spread of the batch. Use running_var there.",
-    "stats-updated-in-test": "Test mode changed the running statistics. Only training mode may update them.",
     "updated-before-use": "In test mode you update the running statistics with the batch before you use them. Test mode only reads them.",
-    "var-is-std": "In test mode you divide by running_var as if it held a standard deviation. It holds the variance: take its root.",
+    "std-not-var-stored": "In test mode you divide by running_var as if it held a standard deviation. It holds the variance: take its root.",
     "input-overwritten": "Test mode changes its input array. Make a new array: do not use -= or /= on x itself.",
 }
 BACKWARD = {
@@ -82,6 +83,11 @@ BACKWARD = {
     "sign-of-mean-path": "The gradient through the mean has the wrong sign in dx: the mean is taken off.",
     "sign-of-variance-path": "The gradient through the variance has the wrong sign in dx: a larger variance makes the output smaller.",
     "no-eps-in-dx": "With a large eps dx differs: the standard deviation in the backward pass must hold eps, as in the forward pass.",
+    "beta-for-gamma-in-dx": "dx uses beta where gamma belongs. Look at the order in which you unpack the cache.",
+    "eps-fixed-in-dx": "Changing eps does not change dx as it should: the backward pass uses a fixed number, 1e-5. Keep the eps of the forward pass in the cache, under its right name.",
+    "eps-outside-in-dx": "With a large eps dx differs: the backward pass divides by sqrt(var) + eps, the forward pass by sqrt(var + eps).",
+    "variance-path-without-eps": "With a large eps dx differs: the gradient through the variance must hold var + eps, as the forward pass does.",
+    "variance-path-power": "The variance path of dx has a wrong power of the standard deviation: the derivative of (var + eps)^(-1/2) is -1/2 (var + eps)^(-3/2).",
     "sample-variance-in-dx": "dx is off by the root of (N-1)/N: the standard deviation there must divide by N, as in the forward pass.",
     "std-lost-in-dx": "Column j of dx is off by the standard deviation of feature j: divide by sqrt(var + eps).",
     "dx-divided-by-N": "dx is exactly N times too small: only the sums inside are divided by N.",
