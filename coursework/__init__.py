@@ -1,0 +1,1 @@
+"""Coursework: problem sets, and the grader for them."""

@@ -13,6 +13,8 @@ from typing import Any
 
 from bncheck.calls import run_calls
 from bncheck.judge import CORRECT, NOT_YET, Question, from_json, judge
+from bncheck.special import SPECIAL
+from bncheck.toys import TOYS
 
 MARKS = {"nothing yet": "○", "almost": "◐", "not yet": "✗", "correct": "✓"}
 _questions: dict[tuple[str, str], Question] = {}
@@ -59,11 +61,9 @@ def feedback(key: str, namespace: dict[str, Any], variant: str = "") -> dict[str
         keys = ", ".join(sorted({k for k, _ in _load()}))
         raise KeyError(f"there is no question {key!r}; there are {keys}")
     question = found[0]
-    if question.observer == "tests":
-        from bncheck.mutants import judge_tests  # noqa: PLC0415
-
-        return judge_tests(question, namespace)
-    return judge(question, lambda calls: run_calls(calls, namespace), {})
+    if question.observer in SPECIAL:
+        return SPECIAL[question.observer](question, namespace)
+    return judge(question, lambda calls: run_calls(calls, namespace, TOYS), {})
 
 
 def check(key: str, variant: str = "") -> None:

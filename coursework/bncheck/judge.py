@@ -51,6 +51,8 @@ class Expect:
         Sentence on a difference that no known mistake explains.
     floor : float
         Size below which differences are measured against this, not ``value``.
+    loose : bool
+        Whether more or fewer axes of length 1 are all right.
     """
 
     call: int
@@ -61,6 +63,7 @@ class Expect:
     wrong: dict[str, Any] = field(default_factory=dict)
     says: str = ""
     floor: float = 0.0
+    loose: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ class Check:
         For a backward function.
     when : str
         The circumstances, for the sentence: ``"With a large eps"``.
+    instead : Check, optional
+        Another form of the check; it is enough to pass one of the two.
     """
 
     category: str
@@ -111,6 +116,7 @@ class Check:
     expects: tuple[Expect, ...]
     own: OwnForward | None = None
     when: str = ""
+    instead: Check | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,7 @@ class Fault:
     sentence: str
     bugs: set[str] = field(default_factory=set)
     credited: bool = False
+    breaks: bool = False
     minor: bool = False
 
 
@@ -268,6 +275,10 @@ def judge(question: Question, run: Run, paid: dict[str, str]) -> dict[str, Any]:
         try:
             outcomes = run(check.calls)
             found = _judge_check(question, check, outcomes, run)
+            if found and check.instead:
+                again = run(check.instead.calls)
+                other = _judge_check(question, check.instead, again, run)
+                found = found if other else []
         except NoAnswerError as error:
             faults.append(Fault(check, str(error)))
             later = question.checks[question.checks.index(check) + 1 :]
@@ -299,8 +310,9 @@ def _judge_check(
     for call, outcome in zip(check.calls, outcomes, strict=True):
         start = f"{check.when} " if check.when else ""
         if outcome.status == "raised":
-            text = f"{start}{call.function} stopped with {outcome.error}."
-            return [Fault(check, text)]
+            name = call.function.lstrip("*=")
+            text = f"{start}{name} stopped with {outcome.error}."
+            return [Fault(check, text, breaks=True)]
         if outcome.status in ("missing", "stub"):
             what = "is missing" if outcome.status == "missing" else "returned None"
             return [Fault(check, f"{start}{call.function} {what}.")]
@@ -309,7 +321,7 @@ def _judge_check(
         got = _fetch(outcomes[expect.call], expect.item)
         flat = _squeezed(got, expect.value)
         if close(flat, expect.value, expect.tol, expect.floor):
-            if flat is not got and not squeezed:
+            if flat is not got and not squeezed and not expect.loose:
                 squeezed = (
                     f"{expect.label} has the right values in shape {got.shape}; the "
                     f"promise is {np.shape(expect.value)}. Drop keepdims, or reshape."
@@ -330,7 +342,8 @@ def _judge_check(
         if not bugs and question.observer:
             sentence = OBSERVERS[question.observer](check, outcomes, failing)
         sentence = sentence or _plainly(*failing[0], check.when)
-        faults.append(Fault(check, sentence, bugs))
+        breaks = any(np.shape(got) != np.shape(e.value) for e, got in failing)
+        faults.append(Fault(check, sentence, bugs, breaks=breaks))
     elif squeezed:
         faults.append(Fault(check, squeezed, {"shape"}, minor=True))
     return faults
@@ -476,7 +489,10 @@ def _score(
         else:
             paid[root] = question.key
         findings.append((dearest.check.category, -cost, sentence, best))
+    known_basis = any(f.check is basic and f.bugs for f in faults)
     for fault in left:
+        if fault.breaks and known_basis:  # it follows from the known mistake
+            continue
         findings.append(
             (fault.check.category, -fault.check.points, fault.sentence, None)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,9 @@ def judge_run(
     second.
     """
     if "capstone" not in paid:
-        paid["capstone"] = _run(worker)
+        computed = [n for n in ("SEEDS", "REPORTED") if not _literal(submission, n)]
+        problem = f"{computed[0]} must be written out as numbers." if computed else ""
+        paid["capstone"] = (NOTHING_YET, [], problem) if problem else _run(worker)
     state, shares, problem = paid["capstone"]
     if state == NOTHING_YET:
         return _result(question, 0.0, NOTHING_YET, problem, [])
@@ -90,6 +93,26 @@ def judge_run(
     )  # fmt: skip
     state = CORRECT if share == 1 else ALMOST if share >= 0.5 else NOT_YET
     return _result(question, score, state, text, ["numbers"] if share == 1 else [])
+
+
+def _literal(submission: Any, name: str) -> bool:
+    """Say whether a name is assigned once, and as plain numbers, not as a result."""
+    values = []
+    for _, source in submission.chunks:
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        if isinstance(tree.body[0], ast.Assign | ast.AnnAssign | ast.AugAssign):
+            used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+            values += [tree.body[0].value] if name in used else []
+        elif not isinstance(tree.body[0], ast.FunctionDef | ast.ClassDef):
+            if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(tree)):
+                return False
+    try:
+        return len(values) <= 1 and all(ast.literal_eval(v) is not ... for v in values)
+    except (ValueError, TypeError, SyntaxError, RecursionError):
+        return False
 
 
 def _run(worker: Worker) -> tuple[str, list[bool], str]:

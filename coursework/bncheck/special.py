@@ -1,11 +1,12 @@
-"""The public check of tests that students write: their own functions, spoiled.
+"""Public checks of what is no function of arrays: tests, names, a report of runs.
 
-No right implementation is shipped. Each mutant wraps the student's own functions of
-problem sets 1 and 2 and spoils one thing.
+No right implementation is shipped. A mutant wraps the student's own functions of problem
+sets 1 and 2 and spoils one thing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -114,6 +115,64 @@ def judge_tests(question: Question, namespace: dict[str, Any]) -> dict[str, Any]
         state = ALMOST if len(missed) <= 2 else NOT_YET
         return _result(question, state, text, killed)
     return _result(question, CORRECT, "", killed)
+
+
+def judge_names(question: Question, namespace: dict[str, Any]) -> dict[str, Any]:
+    """Say whether `names` is filled in; whether it is right, the graded run says."""
+    names = namespace.get("names")
+    if not isinstance(names, dict) or set(names) != set("abc"):
+        text = 'Fill in names = {"a": ..., "b": ..., "c": ...}.'
+        return _result(question, NOTHING_YET, text, [])
+    empty = [k for k, v in names.items() if v is None]
+    if len(empty) == 3:
+        return _result(question, NOTHING_YET, "No listing has a name yet.", [])
+    odd = [k for k, v in names.items() if v is not None and not _is_id(v)]
+    if odd:
+        text = f"The name of listing {odd[0]} is no id: take one from the table."
+        return _result(question, NOT_YET, text, [])
+    if empty:
+        text = f"Listing {empty[0]} has no name yet."
+        return _result(question, ALMOST, text, [])
+    return _result(
+        question, CORRECT, "", ["three ids; right or not, the graded run says"]
+    )
+
+
+def _is_id(value: Any) -> bool:
+    return (
+        isinstance(value, str) and re.fullmatch(r"[a-z]+(-[a-z]+)*", value) is not None
+    )
+
+
+def judge_report(question: Question, namespace: dict[str, Any]) -> dict[str, Any]:
+    """Run a capstone with its first seed and compare with what it reports."""
+    run, seeds, reported = (namespace.get(n) for n in ("run", "SEEDS", "REPORTED"))
+    if not callable(run) or not seeds or not reported:
+        text = "Fill in SEEDS, run(seed) and REPORTED."
+        return _result(question, NOTHING_YET, text, [])
+    if len(set(seeds)) < 3:
+        return _result(question, NOT_YET, "SEEDS needs three different numbers.", [])
+    missing = [s for s in seeds if s not in reported]
+    if missing:
+        text = f"REPORTED has no entry for the seed {missing[0]}."
+        return _result(question, ALMOST, text, [])
+    got = run(seeds[0])
+    if got is None:
+        return _result(question, NOTHING_YET, "run(seed) returns None so far.", [])
+    for name, value in reported[seeds[0]].items():
+        size = max(0.05 * abs(value), 1e-3)
+        if name not in got or not abs(float(got[name]) - value) <= size:
+            text = f"{name} does not come out again for the seed {seeds[0]}."
+            return _result(question, NOT_YET, text, [])
+    return _result(question, CORRECT, "", ["the numbers of the first seed"])
+
+
+SPECIAL = {
+    "tests": judge_tests,
+    "names": judge_names,
+    "rerun": judge_report,
+    "in time": judge_report,
+}
 
 
 def _result(question: Question, state: str, text: str, passed: list[str]) -> dict:
