@@ -26,7 +26,9 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.book-ready
 TORCH := $(VENV)/.torch-ready
 
-.PHONY: help book serve test lab notebooks experiments bench frameworks frameworks-legacy \
+KEY ?= term.key
+
+.PHONY: help book serve test lab notebooks experiments coursework bench frameworks frameworks-legacy \
 	lint lock clean for-ci
 
 help: ## show this list
@@ -72,6 +74,9 @@ notebooks: $(TORCH) ## execute the notebooks and store them (NOTEBOOKS="a b" for
 experiments: $(READY) ## run the experiments again and store their tables
 	@$(PY) -m experiments
 	@echo "Done: the tables in experiments/results are new."
+
+coursework: $(READY) ## make the editions for students, teachers, Gradescope (KEY=term.key)
+	@$(PY) -m coursework.build --key $(KEY) --out dist
 
 bench: $(TORCH) ## measure the speed of bnlib, of torch and of the frameworks made
 	@$(PY) tools/bench.py

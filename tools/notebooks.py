@@ -1,6 +1,6 @@
 """Execute the book's notebooks in place, so that a second run changes no byte.
 
-    python tools/notebooks.py                         every notebook of the book
+    python tools/notebooks.py                         every notebook of the book, and the problem sets
     python tools/notebooks.py chapters/03_*.ipynb     these only
     python tools/notebooks.py --from draft.md chapters/03_x.ipynb
                                                       text draft (jupytext) to notebook
@@ -30,6 +30,10 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("chapters", "appendix")
+SETS = (
+    "coursework/sets"  # problem sets: no page of the site, but stored in the same way
+)
+KEPT = ("mystnb", "tags", "answer", "variant", "listing")
 CELL_TIMEOUT = 300  # seconds; a whole chapter is meant to take less than 90
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 METADATA = {
@@ -60,6 +64,11 @@ class CellFailedError(Exception):
 def all_notebooks(root: Path = ROOT) -> list[Path]:
     """List the notebooks of the book in reading order of their names."""
     return [p for folder in FOLDERS for p in sorted((root / folder).glob("*.ipynb"))]
+
+
+def problem_sets(root: Path = ROOT) -> list[Path]:
+    """List the notebooks of the coursework, with their solutions."""
+    return sorted((root / SETS).glob("*.ipynb"))
 
 
 def book_address(root: Path = ROOT) -> str:
@@ -100,7 +109,7 @@ def tidy(nb) -> None:
     nb.nbformat, nb.nbformat_minor = 4, 5
     for cell in nb.cells:
         cell.source = cell.source.strip("\n")
-        kept = {k: cell.metadata[k] for k in ("mystnb", "tags") if k in cell.metadata}
+        kept = {k: cell.metadata[k] for k in KEPT if k in cell.metadata}
         cell.metadata = nbformat.from_dict(kept)
         cell.pop("attachments", None)
         if cell.cell_type == "code":
@@ -180,7 +189,8 @@ def execute(path: Path, root: Path = ROOT, draft: Path | None = None) -> bool:
     except ValueError:
         name = path.name
     tidy(nb)
-    set_colab_cell(nb, book_address(root), path.resolve().parent.name)
+    if not name.startswith(f"{SETS}/"):
+        set_colab_cell(nb, book_address(root), path.resolve().parent.name)
     set_ids(nb)
     run_cells(nb, path.parent, name)
     return write(nb, path)
@@ -195,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.draft and len(args.notebooks) != 1:
         parser.error("--from needs the name of exactly one notebook")
-    paths = args.notebooks or all_notebooks()
+    paths = args.notebooks or [*all_notebooks(), *problem_sets()]
     for name in THREADS:
         os.environ.setdefault(name, "1")
     changed = 0

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from notebooks import all_notebooks
+from notebooks import all_notebooks, problem_sets
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 120
@@ -58,7 +58,8 @@ def steps() -> list[Result]:
     ruff = [python, "-m", "ruff"]
     pytest = [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]
     nbval = ["--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
-    pages = [str(p.relative_to(ROOT)) for p in all_notebooks()]
+    stored = [*all_notebooks(), *problem_sets()]
+    pages = [str(p.relative_to(ROOT)) for p in stored]
     done = [
         run("lint", *ruff, "check", "."),
         run("format", *ruff, "format", "--check", "."),

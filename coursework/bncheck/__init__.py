@@ -85,7 +85,8 @@ def check(key: str, variant: str = "") -> None:
         return
     state = result["state"]
     if state == CORRECT:
-        sentence = "The public checks passed: " + ", ".join(result["passed"]) + "."
+        sentence = f"the public checks passed ({', '.join(result['passed'])}). "
+        sentence += "The graded run uses other numbers."
     else:
         sentence = result["findings"][0]["sentence"] if result["findings"] else ""
     print(f"{MARKS[state]} {key}, {state}: {sentence}")

@@ -1,7 +1,7 @@
 """Run calls of functions by name; carry their arguments and answers as JSON.
 
-The confined worker of the grader runs this, and `check` in a student's notebook. Nothing
-is pickled: what goes over is numbers, text, lists, dicts, and plain arrays as bytes.
+The confined worker of the grader runs this, and `check` in a student's notebook.
+Nothing is pickled: numbers, text, lists, dicts, and plain arrays as bytes go over.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from bncheck.glue import GLUE
 
 LARGEST = 1_000_000  # numbers in an array that is sent back
-KINDS = ("float16", "float32", "float64", "bool") + tuple(
-    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
-)
+KINDS = ("float16", "float32", "float64", "bool", "int8", "int16", "int32", "int64",
+         "uint8", "uint16", "uint32", "uint64")  # fmt: skip
 
 
 class Handle(NamedTuple):

@@ -1,7 +1,7 @@
 """Ways to try what is no plain function of arrays: PyTorch modules and models.
 
-A `Call` whose function begins with ``*`` is one of these; it gets the student's namespace
-first. PyTorch is imported only here, and only when such a call is made.
+A `Call` whose function begins with ``*`` is one of these; it gets the student's
+namespace first. PyTorch is imported here only, when such a call is made.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Turn the outcomes of calls into points and sentences.
 
 A question holds checks; a check holds calls and what must come out of them, together
-with what known mistakes would give. All of it is data: the grader draws it from a secret
-key, and the student's copy holds public numbers. No right function is needed here.
+with what known mistakes would give. All of it is data: the grader draws it from a
+secret key, the student's copy holds public numbers. No right function is needed here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from bncheck.calls import Call, Handle, Opaque, Outcome, pack, unpack
+from bncheck.calls import Call, Opaque, Outcome, pack, unpack
 from bncheck.observe import OBSERVERS
 
 NOTHING_YET, ALMOST = "nothing yet", "almost"
@@ -295,7 +295,8 @@ def judge(question: Question, run: Run, paid: dict[str, str]) -> dict[str, Any]:
 
 
 def _not_started(question: Question, outcomes: list[Outcome]) -> str:
-    named = {o.status: c.function for c, o in zip(question.checks[0].calls, outcomes)}
+    calls = question.checks[0].calls
+    named = {o.status: c.function for c, o in zip(calls, outcomes, strict=True)}
     if "missing" in named:
         return f"There is no {question.functions[0]} yet."
     if "stub" in named:
@@ -363,7 +364,7 @@ def _explain(failing: list[tuple[Expect, Any]]) -> set[str]:
 
 
 def _same_wrong(got: Any, value: Any, expect: Expect) -> bool:
-    """Say whether an answer is what a mistake gives; nan then counts as equal to nan."""
+    """Say whether an answer is what a mistake gives; nan is then equal to nan."""
     if isinstance(value, str) and value == "*":  # whatever differs is this mistake
         return got is not None
     got = _squeezed(got, value)
@@ -537,9 +538,8 @@ def to_json(thing: Any) -> Any:
     if name in CLASSES:
         fields = {k: to_json(getattr(thing, k)) for k in thing.__dataclass_fields__}
         return {"is": name, **fields}
-    if isinstance(thing, tuple) and not isinstance(thing, (Handle, Opaque)):
-        if type(thing) is tuple:
-            return {"tuple": [to_json(t) for t in thing]}
+    if type(thing) is tuple:  # and no named one, as Handle
+        return {"tuple": [to_json(t) for t in thing]}
     return {"value": pack(thing)}
 
 

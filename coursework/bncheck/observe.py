@@ -1,8 +1,8 @@
 """Look at a wrong answer for what is odd about it, so that a sentence can name it.
 
 No right function is needed for this: a batch-normalized column has mean 0, a gradient
-has column sums 0. An observer gets the check, the outcomes, and the failing answers with
-what was expected; it returns a sentence, or an empty text.
+has column sums 0. An observer gets the check, the outcomes, and the failing answers
+with what was expected; it returns a sentence, or an empty text.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def observe_forward(check: Any, outcomes: list, failing: list) -> str:
     if np.abs(x_hat.mean(0)).max() > 1e-3:
         return (
             f"{check.when} the columns of your output, with beta taken off and gamma "
-            "divided out, do not have mean 0. Look at the mean you subtract, and at the "
-            "order of gamma and beta."
+            "divided out, do not have mean 0. Look at the mean that you take off, and "
+            "at the order of gamma and beta."
         ).strip()
     return (
         f"{check.when} the columns of your output are centred, but their spread is "

@@ -1,7 +1,7 @@
 """Public checks of what is no function of arrays: tests, names, a report of runs.
 
-No right implementation is shipped. A mutant wraps the student's own functions of problem
-sets 1 and 2 and spoils one thing.
+No right implementation is shipped. A mutant wraps the student's own functions of
+problem sets 1 and 2 and spoils one thing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from bncheck.judge import ALMOST, CORRECT, NOT_YET, NOTHING_YET, Question
 
 Pair = tuple[Callable, Callable]

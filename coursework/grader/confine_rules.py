@@ -11,25 +11,24 @@ import errno
 from typing import IO, Any
 
 CLONE_THREAD = 0x00010000
-REFUSED = (
-    # network, and what talks to other processes
-    "socket socketpair connect bind listen accept accept4 sendto sendmsg sendmmsg "
-    "shmget shmat shmctl msgget msgsnd semget semop mq_open io_uring_setup "
-    "io_uring_enter io_uring_register "
-    # other processes
-    "fork vfork ptrace process_vm_readv process_vm_writev kill tkill "
-    "pidfd_open pidfd_getfd pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo kcmp "
-    "setpgid setsid setpriority sched_setscheduler "
-    # limits, rights, and the machine
-    "chroot pivot_root mount umount2 open_tree move_mount fsopen fsmount "
-    "unshare setns setuid setgid setreuid setregid setresuid setresgid setgroups "
-    "capset keyctl add_key request_key bpf perf_event_open userfaultfd "
-    "init_module finit_module delete_module kexec_load kexec_file_load reboot swapon "
-    "swapoff acct syslog settimeofday clock_settime adjtimex sethostname "
-    "setdomainname quotactl open_by_handle_at name_to_handle_at fanotify_init "
-    "inotify_init inotify_init1 mknod mknodat chmod fchmod fchmodat chown fchown "
-    "lchown fchownat utimensat setxattr lsetxattr fsetxattr"
-).split()
+REFUSED = """
+    socket socketpair connect bind listen accept accept4 sendto sendmsg sendmmsg
+    shmget shmat shmctl msgget msgsnd semget semop mq_open
+    io_uring_setup io_uring_enter io_uring_register
+
+    fork vfork ptrace process_vm_readv process_vm_writev kcmp kill tkill pidfd_open
+    pidfd_getfd pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo
+    setpgid setsid setpriority sched_setscheduler
+
+    chroot pivot_root mount umount2 open_tree move_mount fsopen fsmount unshare setns
+    setuid setgid setreuid setregid setresuid setresgid setgroups capset
+    keyctl add_key request_key bpf perf_event_open userfaultfd
+    init_module finit_module delete_module kexec_load kexec_file_load reboot swapon
+    swapoff acct syslog settimeofday clock_settime adjtimex sethostname setdomainname
+    quotactl open_by_handle_at name_to_handle_at fanotify_init inotify_init
+    inotify_init1 mknod mknodat chmod fchmod fchmodat chown fchown lchown fchownat
+    utimensat setxattr lsetxattr fsetxattr
+"""  # the network and what reaches other processes; processes; rights and the machine
 OUTSIDE = ["execve", "execveat", "setrlimit"]
 
 
@@ -58,7 +57,7 @@ def make_filter(in_namespace: bool) -> Any:
 
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     refuse = pyseccomp.ERRNO(errno.EPERM)
-    for name in REFUSED + ([] if in_namespace else OUTSIDE):
+    for name in REFUSED.split() + ([] if in_namespace else OUTSIDE):
         try:
             rules.add_rule(refuse, name)
         except OSError:  # a call that this processor or this libseccomp does not have

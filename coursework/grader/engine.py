@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from bncheck.judge import judge
+from bncheck.judge import NOT_YET, judge
 
 from coursework.grader import keys
 from coursework.grader.collect import Submission
@@ -119,6 +119,8 @@ def grade_one(
                 other = chosen.alternatives[question.key](other_rng)
                 second = judge(other, worker.run, before)
                 result = second if second["score"] else result
+            if question.key in chosen.vetoes:
+                _veto(result, chosen.vetoes[question.key](submission.chunks))
             results.append(result)
     return {
         "set": set_name,
@@ -137,3 +139,11 @@ def grade_one(
         "seed": keys.fingerprint(key, set_name, student),
         "version": GRADER_VERSION,
     }
+
+
+def _veto(result: dict[str, Any], sentence: str) -> None:
+    """Take a question's points, and say why."""
+    if sentence and result["score"]:
+        lost = {"category": "own work", "points": -result["score"]}
+        result["findings"].append(lost | {"sentence": sentence, "bug": None})
+        result["score"], result["state"] = 0.0, NOT_YET

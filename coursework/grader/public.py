@@ -1,7 +1,7 @@
 """The public cases that students get with `bncheck`: other numbers than the graded run.
 
-They are drawn from a fixed seed, hold inputs, what must come out, and what known mistakes
-give, and no function.
+They are drawn from a fixed seed, hold inputs, what must come out, and what known
+mistakes give, and no function.
 """
 
 from __future__ import annotations

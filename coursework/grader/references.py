@@ -313,11 +313,9 @@ def backward(
 
 FORWARD_DIVISORS = tuple(
     f"forward:{name}"
-    for name in (
-        "sample-variance eps-outside-root no-eps eps-fixed eps-fixed#8 eps-squared "
-        "eps-root-outside eps-twice"
-    ).split()
-)
+    for name in ("sample-variance", "eps-outside-root", "no-eps", "eps-fixed",
+                 "eps-fixed#8", "eps-squared", "eps-root-outside", "eps-twice")
+)  # fmt: skip
 
 
 def _parameter_gradients(
@@ -347,7 +345,7 @@ def _parameter_gradients(
 def numerical(
     function: Any, args: tuple, k: int, dout: Array, h: float = 1e-6
 ) -> Array:
-    """Differentiate sum(dout * function(*args)) by argument k, by central differences."""
+    """Differentiate sum(dout * function(*args)) by argument k, numerically."""
     value = np.array(args[k], np.float64)
     gradient = np.empty_like(value)
     for i in np.ndindex(value.shape):

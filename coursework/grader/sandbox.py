@@ -330,7 +330,7 @@ def _outcome(packed: list) -> Outcome:
 
 
 def pack_reply(result: Sequence[Any], after: Sequence[Any], error: str = "") -> dict:
-    """Form the reply to a worker's question: results, arguments afterwards, an error."""
+    """Form the reply to a worker: results, arguments afterwards, an error."""
     return {
         "result": [pack(r) for r in result],
         "after": [pack(a) for a in after],

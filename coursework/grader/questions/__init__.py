@@ -42,6 +42,8 @@ class ProblemSet:
         Threads of a worker.
     special : mapping of str to callable
         Questions that are judged in their own way, by their observer's name.
+    vetoes : mapping of str to callable
+        Looks at the source for a question: returns why it gives no points, or nothing.
     alternatives : mapping of str to callable
         Another form of a question, tried when the first gives no points.
     """
@@ -56,6 +58,7 @@ class ProblemSet:
     time_limit: float = 0.0
     threads: int = 1
     special: Mapping[str, Callable[..., dict[str, Any]]] = field(default_factory=dict)
+    vetoes: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     alternatives: Mapping[str, Callable[[np.random.Generator], Question]] = field(
         default_factory=dict
     )
@@ -82,15 +85,18 @@ class ProblemSet:
 
 # PyTorch's own normalization, which a module of problem set 4 is not to call.
 BLOCKED = tuple(
-    f"torch.nn.{name}"
+    f"torch.{name}"
     for name in (
-        "BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm LazyBatchNorm1d LayerNorm "
-        "GroupNorm InstanceNorm1d InstanceNorm2d RMSNorm functional.batch_norm "
-        "functional.layer_norm functional.group_norm functional.instance_norm "
-        "functional.rms_norm modules.batchnorm.BatchNorm1d modules.batchnorm._BatchNorm"
-    ).split()
-) + ("torch.batch_norm", "torch.native_batch_norm", "torch.layer_norm", "torch.group_norm",
-     "torch.instance_norm", "torch.native_layer_norm", "torch.native_group_norm")  # fmt: skip
+        "nn.BatchNorm1d", "nn.BatchNorm2d", "nn.BatchNorm3d", "nn.SyncBatchNorm",
+        "nn.LazyBatchNorm1d", "nn.LayerNorm", "nn.GroupNorm", "nn.InstanceNorm1d",
+        "nn.InstanceNorm2d", "nn.RMSNorm", "nn.modules.batchnorm.BatchNorm1d",
+        "nn.modules.batchnorm._BatchNorm", "nn.functional.batch_norm",
+        "nn.functional.layer_norm", "nn.functional.group_norm",
+        "nn.functional.instance_norm", "nn.functional.rms_norm", "batch_norm",
+        "native_batch_norm", "layer_norm", "group_norm", "instance_norm",
+        "native_layer_norm", "native_group_norm",
+    )
+)  # fmt: skip
 PRACTICE = ("batchnorm_forward", "batchnorm_backward", "batchnorm_backward_alt")
 SETS = {
     "ps1": ProblemSet(
@@ -106,6 +112,7 @@ SETS = {
         (*PRACTICE, "check_gradient", "ghost_batchnorm_backward",
          "weighted_batchnorm_backward", "clipped_batchnorm_backward"),
         (("ps2.w1", "Derivation of dx", 5.0),),
+        vetoes={"ps2.q2": ps2.delegates},
     ),
     "ps3": ProblemSet(
         "Find the bug",

@@ -106,9 +106,10 @@ def _literal(submission: Any, name: str) -> bool:
         if isinstance(tree.body[0], ast.Assign | ast.AnnAssign | ast.AugAssign):
             used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
             values += [tree.body[0].value] if name in used else []
-        elif not isinstance(tree.body[0], ast.FunctionDef | ast.ClassDef):
-            if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(tree)):
-                return False
+        elif not isinstance(tree.body[0], ast.FunctionDef | ast.ClassDef) and any(
+            isinstance(n, ast.Name) and n.id == name for n in ast.walk(tree)
+        ):
+            return False
     try:
         return len(values) <= 1 and all(ast.literal_eval(v) is not ... for v in values)
     except (ValueError, TypeError, SyntaxError, RecursionError):

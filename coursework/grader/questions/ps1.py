@@ -378,7 +378,7 @@ COMMON = {
 
 
 def ghost(rng: Rng) -> Question:
-    """Ghost batches of k rows."""
+    """Question 4: ghost batches of k rows."""
 
     def make(x, gamma, beta, eps, k):
         def each(recipe: ref.Recipe) -> np.ndarray:
@@ -405,7 +405,7 @@ def ghost(rng: Rng) -> Question:
 
 
 def weighted(rng: Rng) -> Question:
-    """Per-row weights."""
+    """Question 4: weights of the rows."""
 
     def make(x, gamma, beta, eps, w):
         column = w[:, None]
@@ -452,7 +452,7 @@ def weighted(rng: Rng) -> Question:
 
 
 def clipped(rng: Rng) -> Question:
-    """A variance of at least floor."""
+    """Question 4: a floor under the variance."""
 
     def make(x, gamma, beta, eps, floor):
         mu, var = x.mean(0), x.var(0)
@@ -490,7 +490,7 @@ def clipped(rng: Rng) -> Question:
 
 
 def startup(rng: Rng) -> Question:
-    """Running statistics with the start corrected."""
+    """Question 4: running statistics with the start corrected."""
     name = "corrected_statistics"
     checks = []
     plan = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -166,6 +168,39 @@ def _float32(rng: Rng, name: str, points: float) -> Check:
     own = OwnForward(0, expect_out(0, x, gamma, beta, 1e-5, 1e-5), dout, 0.0)
     expects = expect_gradients(1, dout, x, gamma, beta, 1e-5, BASIC * 5)
     return Check("float32", points, calls, expects, own, "With float32 arrays")
+
+
+def delegates(chunks: Sequence[tuple[str, str]]) -> str:
+    """Say so when the closed formula only calls the staged function.
+
+    Parameters
+    ----------
+    chunks : sequence of tuple of (str, str)
+        Label and source of the pieces of a submission.
+
+    Returns
+    -------
+    sentence : str
+        Why question 2 gives no points; empty when it does.
+    """
+    for _, source in chunks:
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        for node in tree.body:
+            if _binds(node, CLOSED) and any(
+                isinstance(n, ast.Name) and n.id == STAGED for n in ast.walk(node)
+            ):
+                return say.BACKWARD["same-function"]
+    return ""
+
+
+def _binds(node: ast.stmt, name: str) -> bool:
+    if isinstance(node, ast.FunctionDef):
+        return node.name == name
+    targets = getattr(node, "targets", [])
+    return any(isinstance(t, ast.Name) and t.id == name for t in targets)
 
 
 # --- q3: a gradient checker -----------------------------------------------------------

@@ -19,12 +19,22 @@ MUTANTS, STRATA = 12, {"easy": 2, "middle": 6, "hard": 4}
 ASKS = 20_000  # calls of one implementation by all tests
 LARGEST, BUDGET = 20_000, 5_000_000  # numbers in one argument, and in all of them
 
-LISTINGS = (
-    "eps-outside-root eval-batch-stats frozen-but-updating input-overwritten "
-    "last-batch-kept mean-not-sum mean-path-missing momentum-swapped one-pass-variance "
-    "sample-variance stats-over-features stats-updated-in-test std-not-var-stored "
-    "train-mode-at-test"
-).split()
+LISTINGS = [
+    "eps-outside-root",
+    "eval-batch-stats",
+    "frozen-but-updating",
+    "input-overwritten",
+    "last-batch-kept",
+    "mean-not-sum",
+    "mean-path-missing",
+    "momentum-swapped",
+    "one-pass-variance",
+    "sample-variance",
+    "stats-over-features",
+    "stats-updated-in-test",
+    "std-not-var-stored",
+    "train-mode-at-test",
+]
 
 # Place, and how many simple tests miss it: see `tests/test_coursework_ps3.py`.
 POOL = {
@@ -341,7 +351,7 @@ def judge_tests(
     except NoAnswerError as error:
         return _result(question, 0.0, NOT_YET, [("tests", -10.0, str(error))], [])
     share = len(killed) / len(mutants)
-    for bug, place in missed:
+    for _, place in missed:
         text = f"A mutant with a mistake in {place} survived all your tests."
         findings.append(("kill share", -question.points / len(mutants), text))
     kept = len(names - dropped)
