@@ -1,0 +1,367 @@
+"""What a submission may try, and what it gets for it: the attack table as tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from coursework.grader import confine, engine
+from coursework.grader.collect import read_submission
+from coursework.grader.confine import Confinement, NoConfinementError, find_confinement
+from coursework.grader.engine import Options, grade_one
+from coursework.grader.questions import SETS
+from coursework.grader.sandbox import Worker, WorkerError
+
+CI = os.environ.get("CI") == "true"
+KEY = b"a key for the attack tests only!"
+RIGHT = """
+import numpy as np
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
+    mean = bn_param.get("running_mean", np.zeros(x.shape[1]))
+    var = bn_param.get("running_var", np.zeros(x.shape[1]))
+    if bn_param["mode"] == "test":
+        return gamma * (x - mean) / np.sqrt(var + eps) + beta, None
+    mu, v = x.mean(0), x.var(0)
+    bn_param["running_mean"] = momentum * mean + (1 - momentum) * mu
+    bn_param["running_var"] = momentum * var + (1 - momentum) * v
+    return gamma * (x - mu) / np.sqrt(v + eps) + beta, None
+"""
+
+
+def usable(layer: str) -> Confinement | None:
+    try:
+        return find_confinement((layer,))
+    except NoConfinementError:
+        return None
+
+
+@pytest.fixture(params=confine.LAYERS)
+def means(request, monkeypatch) -> Confinement:
+    found = usable(request.param)
+    if found is None:
+        if CI:
+            pytest.fail(f"CI must have {request.param}")
+        pytest.skip(f"{request.param} is not usable on this machine")
+    monkeypatch.setattr(engine, "confinement", lambda options: found)
+    return found
+
+
+def grade(source: str, time_limit: float = 3.0, set_name: str = "ps1") -> dict:
+    wanted = SETS[set_name].functions
+    submission = read_submission(source.encode(), "attack.py", wanted)
+    submission = submission._replace(student="Mallory")
+    return grade_one(submission, set_name, KEY, Options(time_limit=time_limit))
+
+
+def first_three(report: dict) -> float:
+    return sum(r["score"] for r in report["results"][:3])
+
+
+def body(text: str) -> str:
+    """Return a submission whose graded function begins with some lines."""
+    lines = textwrap.indent(textwrap.dedent(text).strip(), "    ")
+    head = "def batchnorm_forward(x, gamma, beta, bn_param):"
+    return RIGHT.replace(head, f"{head}\n{lines}")
+
+
+def attempt(means: Confinement, expression: str, setup: str = "pass") -> str:
+    """Return what an expression gives in a worker, or the error's name."""
+    source = f"""
+def attempt():
+    try:
+        {setup}
+        return str({expression})
+    except BaseException as error:
+        return type(error).__name__
+"""
+    from bncheck.calls import Call  # noqa: PLC0415
+
+    with Worker(means, [("cell 1", source)]) as worker:
+        (outcome,) = worker.run([Call("attempt", ())])
+    assert outcome.status == "ok"
+    return outcome.outputs[0]
+
+
+def test_a_right_submission_gets_its_points(means):
+    report = grade(RIGHT)
+    assert first_three(report) == 7
+    assert means.text in report["confinement"]
+
+
+# --- time, exits, memory, output ------------------------------------------------------
+
+
+def test_an_endless_loop_is_stopped(means):
+    started = time.monotonic()
+    report = grade(body("while True:\n    pass"), time_limit=1.0)
+    assert first_three(report) == 0
+    assert time.monotonic() - started < 20
+    assert "did not finish" in report["results"][0]["findings"][0]["sentence"]
+
+
+def test_an_endless_loop_at_the_top_is_stopped(means):
+    source = "x = [0]\nwhile True:\n    x.append(1)\nk = x\n" + RIGHT
+    source = source.replace("mu, v =", "k; mu, v =")
+    assert first_three(grade(source, time_limit=1.0)) == 0
+
+
+def test_one_hanging_question_leaves_the_others(means):
+    report = grade(body("if bn_param['mode'] == 'test':\n    while True: pass"), 1.0)
+    scores = [r["score"] for r in report["results"]]
+    assert scores[:3] == [3.0, 2.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import sys; sys.exit()",
+        "raise SystemExit",
+        "import os; os._exit(0)",
+        "import os; os.abort()",
+        "import ctypes; ctypes.string_at(0)",
+        "raise KeyboardInterrupt",
+        "batchnorm_forward(x, gamma, beta, bn_param)",
+    ],
+)
+def test_exits_and_crashes_earn_nothing(means, line):
+    report = grade(body(line))
+    assert first_three(report) == 0
+    assert report["results"][0]["findings"][0]["sentence"]
+
+
+def test_memory_is_limited(means):
+    report = grade(body("hog = [np.ones(10**8) for _ in range(60)]"))
+    assert first_three(report) == 0
+
+
+def test_megabytes_of_output_do_no_harm(means):
+    assert first_three(grade(body("print('x' * 20_000_000)"), 20.0)) == 7
+
+
+def test_a_forgotten_print_costs_nothing(means):
+    assert first_three(grade(body("print(x)"))) == 7
+
+
+def test_huge_answers_are_refused(means):
+    assert first_three(grade(body("return np.ones(10**7), None"))) == 0
+
+
+def test_deep_answers_are_refused(means):
+    text = "d = {}\nfor _ in range(5000):\n    d = {'a': d}\nbn_param['running_mean'] = d"
+    assert first_three(grade(body(text))) <= 5
+
+
+# --- patched libraries, forged answers ------------------------------------------------
+
+PATCHES = [
+    "np.allclose = np.array_equal = lambda *a, **k: True",
+    "np.abs = np.max = lambda *a, **k: 0.0",
+    "import builtins; builtins.all = builtins.bool = lambda *a: True",
+    "import builtins; builtins.isinstance = lambda *a: True",
+    "import json; json.dumps = lambda *a, **k: '{}'",
+    "import numpy.testing; numpy.testing.assert_allclose = print",
+    "import bncheck.calls as c; c.pack = lambda v: {'float': 'nan'}",
+    "import bncheck.judge as j; j.close = lambda *a: True; j.judge = None",
+]
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_patched_libraries_earn_nothing(means, patch):
+    source = "import numpy as np\ndef batchnorm_forward(x, gamma, beta, bn_param):\n"
+    source += f"    {patch}\n    return np.zeros(x.shape), None\n"
+    assert first_three(grade(source)) == 0
+
+
+def test_arrays_that_say_yes_to_everything_earn_nothing(means):
+    source = """
+import numpy as np
+
+class Yes(np.ndarray):
+    def __eq__(self, other):
+        return True
+    def __sub__(self, other):
+        return np.zeros(self.shape)
+    def __array__(self, *a, **k):
+        return self
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    return np.zeros(x.shape).view(Yes), None
+"""
+    assert first_three(grade(source)) == 0
+
+
+def test_forged_answers_on_the_pipe_earn_nothing(means):
+    source = body(
+        """
+        import os, struct, json
+        for n in range(3, 64):
+            try:
+                data = json.dumps({"outcomes": [["ok", [], [], 1, ""]]}).encode()
+                os.write(n, struct.pack("<Q", len(data)) + data)
+            except OSError:
+                pass
+        os._exit(0)
+        """
+    )
+    assert first_three(grade(source)) == 0
+
+
+def test_garbage_on_the_pipe_is_a_bad_answer(means):
+    source = body(
+        """
+        import os
+        for n in range(3, 64):
+            try:
+                os.write(n, b"\\xff" * 4096)
+            except OSError:
+                pass
+        """
+    )
+    report = grade(source)
+    assert first_three(report) == 0
+    assert "agreed form" in report["results"][0]["findings"][0]["sentence"]
+
+
+# --- files, network, processes --------------------------------------------------------
+
+
+def test_files_elsewhere_cannot_be_read(means, tmp_path):
+    secret = tmp_path / "term.key"
+    secret.write_text("hidden")
+    repository = Path(engine.__file__).resolve()
+    paths = ["/etc/passwd", secret, repository, "/proc/1/environ", "/root/.bashrc"]
+    for path in paths:
+        got = attempt(means, f"open({str(path)!r}).read()")
+        assert got in ("PermissionError", "FileNotFoundError"), path
+
+
+def test_nothing_can_be_written_elsewhere(means, tmp_path):
+    target = tmp_path / "written"
+    for folder in (tmp_path, Path.home(), Path("/usr/lib"), Path("/var/tmp")):
+        got = attempt(means, f"open({str(folder / 'written')!r}, 'w')")
+        assert got in ("PermissionError", "FileNotFoundError", "OSError"), folder
+    assert not target.exists()
+
+
+def test_no_socket_can_be_made(means):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        address = server.getsockname()
+        setup = "import socket"
+        assert attempt(means, f"socket.create_connection({address!r}, 1)", setup) in (
+            "PermissionError",
+            "OSError",
+        )
+    for kind in ("SOCK_STREAM", "SOCK_DGRAM"):
+        for family in ("AF_INET", "AF_UNIX"):
+            call = f"socket.socket(socket.{family}, socket.{kind})"
+            assert attempt(means, call, setup) == "PermissionError"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os.fork()",
+        "os.posix_spawn('/bin/true', ['true'], {})",
+        "__import__('subprocess').run(['/bin/true'])",
+        "__import__('multiprocessing').get_context('fork').Process().start()",
+        "os.kill(os.getppid(), 9)",
+        "os.kill(1, 9)",
+    ],
+)
+def test_no_other_process_can_be_made_or_reached(means, call):
+    got = attempt(means, call, "import os")
+    assert got in ("PermissionError", "ProcessLookupError", "FileNotFoundError")
+
+
+def test_limits_cannot_be_raised(means):
+    setup = "import resource as r"
+    call = "r.setrlimit(r.RLIMIT_AS, (r.RLIM_INFINITY, r.RLIM_INFINITY))"
+    assert attempt(means, call, setup) in ("ValueError", "PermissionError", "OSError")
+
+
+def test_the_first_sets_cannot_import_the_reference_or_torch(means):
+    for name in ("bnlib", "torch", "coursework", "coursework.grader.references"):
+        assert attempt(means, f"__import__({name!r})") == "ModuleNotFoundError", name
+
+
+def test_the_process_ends_with_its_worker(means):
+    with Worker(means, [("cell 1", RIGHT)]) as worker:
+        worker.start()
+        pid = worker._process.pid
+        assert Path(f"/proc/{pid}").exists()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_thread_that_stays_behind_ends_too(means):
+    text = """
+    import threading, time
+    threading.Thread(target=time.sleep, args=(1000,)).start()
+    """
+    started = time.monotonic()
+    assert first_three(grade(body(text))) == 7
+    assert time.monotonic() - started < 10
+
+
+def test_a_worker_is_not_started_for_ever(means):
+    with Worker(means, [("cell 1", "import os\nos._exit(0)")]) as worker:
+        for _ in range(30):
+            with pytest.raises(WorkerError):
+                worker.run([])
+        assert worker.starts <= 12
+
+
+# --- hidden numbers -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "raise ValueError(str(x))",
+        "raise ValueError(f'operands {x[0, 0]}')",
+        "raise type('n' + str(abs(int(x[0, 0] * 1e6))), (Exception,), {})",
+        "raise KeyError(str(int(x[0, 0] * 1e6)))",
+        "raise NameError(f\"name 'v{abs(int(x[0, 0] * 1e6))}' is not defined\")",
+        "assert False, x",
+    ],
+)
+def test_an_error_carries_no_hidden_number(means, line):
+    sentence = grade(body(line))["results"][0]["findings"][0]["sentence"]
+    numbers = "".join(c if c.isdigit() else " " for c in sentence).split()
+    assert all(int(n) < 1000 for n in numbers), sentence
+
+
+# --- confinement itself ---------------------------------------------------------------
+
+
+def test_without_confinement_nothing_is_graded(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr("landlockpy.supported", lambda: False)
+    find_confinement.cache_clear()
+    try:
+        with pytest.raises(NoConfinementError, match="--unsafe"):
+            grade(RIGHT)
+    finally:
+        find_confinement.cache_clear()
+
+
+def test_unsafe_grading_says_so():
+    submission = read_submission(RIGHT.encode(), "a.py", SETS["ps1"].functions)
+    report = grade_one(submission, "ps1", KEY, Options(unsafe=True))
+    assert first_three(report) == 7
+    assert report["confinement"].startswith("NONE")
+
+
+def test_both_means_are_tried_in_ci():
+    if not CI:
+        pytest.skip("only CI must have both")
+    assert all(usable(layer) for layer in confine.LAYERS)
