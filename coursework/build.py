@@ -100,17 +100,24 @@ def check_library(set_name: str, variant: str) -> bytes:
     return zip_bytes(files)
 
 
+def set_files(name: str, key: bytes) -> Files:
+    """Collect what students get of one set."""
+    variant = keys.variant(key, name)
+    listings = tuple(draw_listings(key)) if name == "ps3" else ()
+    notebook = editions.student_notebook(editions.read(name), variant, listings)
+    later = LATER_PACKAGES if SETS[name].imports else ""
+    return {
+        f"{name}/{name}.ipynb": editions.as_text(notebook),
+        f"{name}/bncheck.zip": check_library(name, variant),
+        f"{name}/requirements.txt": STUDENT_PACKAGES + later,
+    }
+
+
 def student_files(key: bytes) -> Files:
     """Collect the student edition."""
     files: Files = {"README.txt": STUDENT}
     for name in editions.NAMES:
-        variant = keys.variant(key, name)
-        listings = tuple(draw_listings(key)) if name == "ps3" else ()
-        notebook = editions.student_notebook(editions.read(name), variant, listings)
-        later = LATER_PACKAGES if SETS[name].imports else ""
-        files[f"{name}/{name}.ipynb"] = editions.as_text(notebook)
-        files[f"{name}/bncheck.zip"] = check_library(name, variant)
-        files[f"{name}/requirements.txt"] = STUDENT_PACKAGES + later
+        files |= set_files(name, key)
     return files
 
 

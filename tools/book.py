@@ -90,6 +90,17 @@ def misnumbered_pages(site: Path = SITE) -> list[str]:
     return wrong
 
 
+def leaked_solutions(site: Path = SITE) -> list[str]:
+    """List the files of the site that hold a solution of the coursework."""
+    texts = (".html", ".ipynb", ".md", ".txt", ".js", ".json")
+    return [
+        str(path.relative_to(site))
+        for path in sorted(site.rglob("*"))
+        if path.suffix in texts
+        and re.search(rb"(BEGIN|END) SOLUTION", path.read_bytes())
+    ]
+
+
 def main() -> int:
     start = time.perf_counter()
     pages = toc_pages()
@@ -103,10 +114,11 @@ def main() -> int:
     missing = missing_pages()
     for page in missing:
         print(f"  {page}: in _toc.yml, but not built")
-    misnumbered = misnumbered_pages()
-    if code or messages or missing or misnumbered:
+    misnumbered, leaked = misnumbered_pages(), leaked_solutions()
+    if code or messages or missing or misnumbered or leaked:
         faults = messages + [f"{page} was not built" for page in missing]
         faults += [f"{page} has another number on its page" for page in misnumbered]
+        faults += [f"{page} holds a solution of the coursework" for page in leaked]
         first = faults[0] if faults else "see above"
         count = len(faults)
         print(f"Stopped: {count} problems in the pages; the first: {first}")

@@ -1,6 +1,6 @@
 """Execute the book's notebooks in place, so that a second run changes no byte.
 
-    python tools/notebooks.py                         every notebook of the book, and the problem sets
+    python tools/notebooks.py                         the book and the problem sets
     python tools/notebooks.py chapters/03_*.ipynb     these only
     python tools/notebooks.py --from draft.md chapters/03_x.ipynb
                                                       text draft (jupytext) to notebook

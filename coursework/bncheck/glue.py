@@ -37,6 +37,8 @@ def module(
     import torch  # noqa: PLC0415
 
     eps, momentum = options["eps"], options["momentum"]
+    if _is_stub(names, x):
+        return (None,)
     layer = names["BatchNorm1d"](x.shape[1], eps=eps, momentum=momentum).double()
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(options["weight"]))
@@ -48,6 +50,16 @@ def module(
         later = np.array(layer(torch.from_numpy(other)))
         after, count = np.array(layer.running_var), layer.num_batches_tracked
     return out, mean, var, later, after, np.array(int(count))
+
+
+def _is_stub(names: Namespace, x: np.ndarray) -> bool:
+    """Say whether a student's BatchNorm1d has no weight yet, or gives None."""
+    import torch  # noqa: PLC0415
+
+    layer = names["BatchNorm1d"](x.shape[1])
+    if not hasattr(layer, "weight"):
+        return True
+    return layer.double()(torch.from_numpy(x)) is None
 
 
 def module_state(names: Namespace, num_features: int) -> tuple:
@@ -113,7 +125,8 @@ def freeze(names: Namespace, x: np.ndarray, steps: int, deep: bool) -> tuple:
     before = {k: v.clone() for k, v in model.state_dict().items()}
     ours = {f"{n}." for n, m in model.named_modules() if m in norms}
     frozen = names["freeze_batch_norm"](model)
-    frozen = model if frozen is None else frozen
+    if frozen is None:
+        return (None,)
     parameters = [p for p in frozen.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=0.05, weight_decay=0.01)
     for _ in range(steps):
