@@ -78,8 +78,9 @@ experiments: $(READY) ## run the experiments again and store their tables
 coursework: $(READY) ## make the editions for students, teachers, Gradescope (KEY=term.key)
 	@$(PY) -m coursework.build --key $(KEY) --out dist
 
-bench: $(TORCH) ## measure the speed of bnlib, of torch and of the frameworks made
+bench: $(TORCH) ## measure bnlib, torch, the grader, and the frameworks made
 	@$(PY) tools/bench.py
+	@$(PY) tools/bench_grader.py
 	@$(PY) -m frameworks.speed --look
 
 frameworks: $(TORCH) ## run the frameworks of today, compare with bnlib, store the records

@@ -19,7 +19,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coursework.grader import collect, engine, keys, report
+from coursework.grader import collect, engine, keys, reading, report
 from coursework.grader.collect import Found
 
 ALL_GRADED, SOME_NOT, SET_UP, STOPPED = 0, 1, 2, 130
@@ -89,7 +89,7 @@ def grade_task(task: Task, data: bytes) -> Record:
     found = task.found
     try:
         name = file_name(found)
-        submission = collect.read_submission(data, name, task.functions)
+        submission = reading.read_submission(data, name, task.functions)
         notes = [*found.notes, *submission.notes]
         submission = submission._replace(student=found.student, notes=notes)
         graded = task.grade(submission, task.set_name, task.key, task.options)
@@ -124,7 +124,7 @@ def failure(task: Task, reason: str) -> Record:
 def file_name(found: Found) -> str:
     """Return the name of the file alone."""
     name = found.member or (found.path.name if found.path else "")
-    return collect.clean(name.rpartition("/")[2])
+    return reading.clean(name.rpartition("/")[2])
 
 
 # --- many students --------------------------------------------------------------------
@@ -430,7 +430,7 @@ def grade_gradescope(given: argparse.Namespace) -> int:
         student = min(user["name"] for user in table["users"])
     except (OSError, ValueError, LookupError, TypeError):
         student = "student"
-    task = Task(found=found._replace(student=collect.clean(str(student))), **shared)
+    task = Task(found=found._replace(student=reading.clean(str(student))), **shared)
     try:
         if found.path is None:
             raise ValueError(found.problem)

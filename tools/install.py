@@ -2,7 +2,7 @@
 
     python tools/install.py packages    all of requirements.txt but torch, and bnlib
     python tools/install.py torch       torch, as a small CPU build
-    python tools/install.py ci          in CI only: torch, and Chromium by apt-get
+    python tools/install.py ci          in CI only: torch; Chromium and bubblewrap by apt-get
 
 On Linux the usual package index serves torch with gigabytes of GPU libraries, so the
 CPU index of its makers is asked first. Without torch the book can be built and read;
@@ -84,12 +84,13 @@ def install_for_ci() -> int:
         return 0
     if install_torch():
         return 1
-    if find_browser() or not shutil.which("apt-get"):
+    packages = [] if find_browser() else ["chromium", "fonts-dejavu-core"]
+    packages += [] if shutil.which("bwrap") else ["bubblewrap", "libseccomp2"]
+    if not packages or not shutil.which("apt-get"):
         return 0
-    print("Installing Chromium ...")
+    print(f"Installing {packages[0]} ...")
     root = [] if os.geteuid() == 0 else ["sudo"]
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    packages = ["chromium", "fonts-dejavu-core"]
     for arguments in (
         ["update", "-qq"],
         ["install", "-qq", "-y", "--no-install-recommends", *packages],

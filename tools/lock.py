@@ -1,7 +1,7 @@
 """Write requirements.txt: one set of exact versions for Python 3.11 to 3.13.
 
-uv resolves the extras `book`, `test` and `lab` of pyproject.toml together with what
-torch itself needs. torch stands apart as the last line: `make book` does without it.
+uv resolves the extras `book`, `test`, `lab` and `grade` of pyproject.toml together with
+what torch itself needs. torch stands apart as the last line: `make book` does without it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def main() -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *TORCH_NEEDS]
-    wanted += [line for name in ("book", "test", "lab") for line in extras[name]]
+    wanted += [
+        line for name in ("book", "test", "lab", "grade") for line in extras[name]
+    ]
     command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--universal"]
     command += ["--python-version", "3.11", "--no-header", "--quiet"]
     command += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]

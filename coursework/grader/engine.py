@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from bncheck.judge import NOT_YET, judge
 
 from coursework.grader import keys
-from coursework.grader.collect import Submission
 from coursework.grader.confine import Confinement, find_confinement
 from coursework.grader.questions import SETS
+from coursework.grader.reading import Submission
 from coursework.grader.sandbox import Worker, WorkerError
 
 GRADER_VERSION = "1"
@@ -63,7 +63,7 @@ def grade_one(
     Parameters
     ----------
     submission : Submission
-        What `collect.read_submission` made of a file.
+        What `reading.read_submission` made of a file.
     set_name : str
         ``"ps1"`` to ``"ps5"``, or ``"capstone"``.
     key : bytes

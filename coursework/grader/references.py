@@ -1,8 +1,8 @@
 """The layer as it should be, and as known mistakes write it.
 
 One function per pass, with a `Recipe` of how it is written: the default recipe is
-right, and each known mistake changes one entry. The tests hold the default against bnlib
-and PyTorch. Nothing of this file goes to students.
+right, and each known mistake changes one entry. The tests hold the default against
+bnlib and PyTorch. Nothing of this file goes to students.
 """
 
 from __future__ import annotations
