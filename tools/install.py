@@ -2,7 +2,7 @@
 
     python tools/install.py packages    all of requirements.txt but torch, and bnlib
     python tools/install.py torch       torch, as a small CPU build
-    python tools/install.py ci          in CI only: torch; Chromium and bubblewrap by apt-get
+    python tools/install.py ci          in CI only: torch, Chromium, bubblewrap
 
 On Linux the usual package index serves torch with gigabytes of GPU libraries, so the
 CPU index of its makers is asked first. Without torch the book can be built and read;

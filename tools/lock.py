@@ -1,7 +1,7 @@
 """Write requirements.txt: one set of exact versions for Python 3.11 to 3.13.
 
 uv resolves the extras `book`, `test`, `lab` and `grade` of pyproject.toml together with
-what torch itself needs. torch stands apart as the last line: `make book` does without it.
+what torch itself needs. torch stands apart as the last line: `make book` does without.
 """
 
 from __future__ import annotations
