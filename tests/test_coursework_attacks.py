@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from coursework.grader import confine, engine
-from coursework.grader.collect import read_submission
+from coursework.grader.reading import read_submission
 from coursework.grader.confine import Confinement, NoConfinementError, find_confinement
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.questions import SETS
@@ -142,6 +142,11 @@ def test_memory_is_limited(means):
     assert first_three(report) == 0
 
 
+def test_a_worker_has_two_gibibytes(means):
+    assert attempt(means, "len(bytearray(1 << 30))") == str(1 << 30)
+    assert attempt(means, "len(bytearray(3 << 30))") == "MemoryError"
+
+
 def test_megabytes_of_output_do_no_harm(means):
     assert first_three(grade(body("print('x' * 20_000_000)"), 20.0)) == 7
 
@@ -155,7 +160,9 @@ def test_huge_answers_are_refused(means):
 
 
 def test_deep_answers_are_refused(means):
-    text = "d = {}\nfor _ in range(5000):\n    d = {'a': d}\nbn_param['running_mean'] = d"
+    text = (
+        "d = {}\nfor _ in range(5000):\n    d = {'a': d}\nbn_param['running_mean'] = d"
+    )
     assert first_three(grade(body(text))) <= 5
 
 

@@ -501,7 +501,7 @@ def _score(
         findings.append((credited[0].check.category, 0.0, credited[0].sentence, None))
     lost = -sum(cost for _, cost, _, _ in findings)
     score = max(0.0, question.points - lost)
-    if not findings:
+    if len(findings) == bool(credited):  # nothing, or only what another function caused
         state = CORRECT
     else:
         state = ALMOST if score >= question.points / 2 else NOT_YET
