@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from coursework.grader import confine, engine
-from coursework.grader.reading import read_submission
 from coursework.grader.confine import Confinement, NoConfinementError, find_confinement
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.questions import SETS
+from coursework.grader.reading import read_submission
 from coursework.grader.sandbox import Worker, WorkerError
 
 CI = os.environ.get("CI") == "true"

@@ -15,11 +15,11 @@ from book import leaked_solutions
 
 from coursework import build, editions
 from coursework.grader import keys
-from coursework.grader.collect import read_submission
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.keys import VARIANTS
 from coursework.grader.questions import SETS
 from coursework.grader.questions.ps3 import LISTINGS, draw_listings
+from coursework.grader.reading import read_submission
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = b"a key for the tests of the editions"

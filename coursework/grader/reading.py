@@ -136,7 +136,8 @@ def _cells(data: bytes, file: str, notes: list[str]) -> list[Cell]:
         try:
             cells = _notebook_cells(json.loads(text), notes)
         except Unparsable as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested"
+            decoding = isinstance(error, json.JSONDecodeError)
+            reason = error.msg.removesuffix(" at") if decoding else "nested"
             line = getattr(error, "lineno", 1)
             notes.append(f"the file is not a notebook (JSON, line {line}: {reason})")
             if not re.search(r"^(?:def|class|import|from) ", text, re.M):

@@ -1,4 +1,5 @@
 """Right answers to problem set 2, as a student would write them."""
+# ruff: noqa: RUF059
 
 import numpy as np
 
