@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import dis
 import functools
 import re
 import traceback
@@ -324,27 +325,28 @@ def _fetch(
 # Messages of Python and NumPy that help and hold nothing but names and shapes.
 HARMLESS = (
     r"operands could not be broadcast together with shapes ?([(]\d*,?[\d, ]*[)] ?)+",
-    r"shapes? [\d(), and]+ not aligned:.*",
+    r"shapes? [\d(), and]+ not aligned: \d+ \(dim \d+\) != \d+ \(dim \d+\)",
     r"shapes? \([\d,]*\) and \([\d,]*\) not aligned",
     r"name '\w+' is not defined",
-    r"cannot access local variable '\w+'.*",
+    r"cannot access local variable '\w+' where it is not associated with a value",
     r"local variable '\w+' referenced before assignment",
     r"'\w+'",  # KeyError
     r"\w+\(\) missing \d+ required positional arguments?: [\w', and]+",
     r"\w+\(\) takes \d+ positional arguments? but \d+ (was|were) given",
     r"\w+\(\) got an unexpected keyword argument '\w+'",
-    r"(not enough|too many) values to unpack.*",
+    r"(not enough|too many) values to unpack( \(expected \d+(, got \d+)?\))?",
     r"unsupported operand type\(s\) for [^ ]+: '\w+' and '\w+'",
     r"'\w+' object (is not (subscriptable|iterable|callable)|has no attribute '\w+')",
-    r"module '\w+' has no attribute '\w+'.*",
+    r"module '[\w.]+' has no attribute '\w+'",
     r"cannot unpack non-iterable \w+ object",
     r"axis \d+ is out of bounds for array of dimension \d+",
     r"No module named '[\w.]+'",
-    r"maximum recursion depth exceeded.*",
-    r"\w+\(\) got some positional-only arguments passed as keyword.*: '[\w, ]+'",
+    r"maximum recursion depth exceeded( while calling a Python object)?",
+    r"\w+\(\) got some positional-only arguments passed as keyword arguments: '\w+'",
     r"output array is read-only",
     r"assignment destination is read-only",
 )
+MOST_SIZES, LARGEST_SIZE = 8, 24  # of the numbers in such a message
 ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 
 
@@ -379,14 +381,34 @@ def describe_error_safely(error: BaseException, words: frozenset[str]) -> str:
     -------
     text : str
         Type and line; the message only if Python or NumPy words it so, with names that
-        are in the code and shapes.
+        are in the code and small shapes, and only if no ``raise`` made it.
     """
     message = str(error)[:300].strip()
-    safe = any(re.fullmatch(p, message) for p in HARMLESS)
-    names = re.findall(r"'(\w+)'", message)
-    safe = safe and all(n in words or hasattr(builtins, n) for n in names)
-    safe = safe and all(int(n) < 1000 for n in re.findall(r"\d+", message))
+    safe = any(re.fullmatch(p, message) for p in HARMLESS) and not _made(error)
+    parts = re.findall(r"'([\w.]+)'|(\w+)\(\)|non-iterable (\w+)", message)
+    names = ".".join(name for part in parts for name in part if name).split(".")
+    safe = safe and all(n in words or hasattr(builtins, n) for n in names if n)
+    sizes = [int(n) for n in re.findall(r"\d+", message)]
+    safe = safe and len(sizes) <= MOST_SIZES and max(sizes, default=0) <= LARGEST_SIZE
     return f"{_name(error)}{': ' + message if safe and message else ''}{_line(error)}"
+
+
+def _made(error: BaseException) -> bool:
+    """Say whether a student's line raised it, and not Python or NumPy themselves."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    if last is None or not last.filename.startswith(("cell ", "file")):
+        return last is None or not re.search("numpy|importlib", last.filename)
+    made = {id(error.__cause__), id(error.__context__)} - {id(None)}
+    return bool(made) or _raises(error.__traceback__)
+
+
+def _raises(trace: Any) -> bool:
+    """Say whether the last step of a traceback is an instruction to raise."""
+    while trace.tb_next:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code.co_code
+    return dis.opname[code[trace.tb_lasti]] in ("RAISE_VARARGS", "RERAISE")
 
 
 def _name(error: BaseException) -> str:

@@ -20,6 +20,11 @@ NOT_YET, CORRECT = "not yet", "correct"
 OWN_FORWARD = (
     "The gradient is right for your own forward function, which is what is wrong."
 )
+OWN_STATISTICS = (
+    "The running statistics are right for your own batch statistics, which are what is "
+    "wrong."
+)
+FOLLOWS = " It follows from a mistake that has cost its points."
 MINOR = 0.25  # what a shape that only needs a reshape costs
 Run = Callable[[Sequence[Call]], list[Outcome]]
 
@@ -89,6 +94,24 @@ class OwnForward:
 
 
 @dataclass(frozen=True)
+class OwnStatistics:
+    """How to judge running statistics against the student's own batch statistics.
+
+    Attributes
+    ----------
+    momentum, eps : float
+        What the calls were given.
+    mean, var : ndarray of shape (D,)
+        Where the running statistics started.
+    """
+
+    momentum: float
+    eps: float
+    mean: np.ndarray
+    var: np.ndarray
+
+
+@dataclass(frozen=True)
 class Check:
     """Calls, what must come out of them, and what that is worth.
 
@@ -102,8 +125,8 @@ class Check:
         What is called, in order.
     expects : tuple of Expect
         What must come out.
-    own : OwnForward, optional
-        For a backward function.
+    own : OwnForward or OwnStatistics, optional
+        For a backward function, and for running statistics.
     when : str
         The circumstances, for the sentence: ``"With a large eps"``.
     instead : Check, optional
@@ -114,7 +137,7 @@ class Check:
     points: float
     calls: tuple[Call, ...]
     expects: tuple[Expect, ...]
-    own: OwnForward | None = None
+    own: OwnForward | OwnStatistics | None = None
     when: str = ""
     instead: Check | None = None
 
@@ -337,19 +360,27 @@ def _judge_check(
                 )
         else:
             failing.append((expect, flat))
-    if failing and check.own:
+    if failing and isinstance(check.own, OwnForward):
         credit = _own_forward(check, outcomes, failing, run)
         if credit:
             return [Fault(check, credit, credited=True)]
     if failing:
         bugs = _explain(failing)
+        if not bugs and _fits_own_statistics(check, outcomes, failing):
+            return [Fault(check, OWN_STATISTICS, credited=True)]
         consistent = any(b.startswith("forward:") for b in bugs)
-        if check.own and consistent and _forward_differs(check, outcomes):
+        if (
+            consistent
+            and isinstance(check.own, OwnForward)
+            and _forward_differs(check, outcomes)
+        ):
             return [Fault(check, OWN_FORWARD, credited=True)]
         bugs = {b for b in bugs if not b.startswith("forward:")}
         sentence = ""
         if not bugs and question.observer:
             sentence = OBSERVERS[question.observer](check, outcomes, failing)
+            if sentence and check.when and not sentence.startswith(check.when):
+                sentence = f"{check.when}: {sentence}"
         sentence = sentence or _plainly(*failing[0], check.when)
         breaks = any(_shape(got) != _shape(e.value) for e, got in failing)
         faults.append(Fault(check, sentence, bugs, breaks=breaks))
@@ -374,28 +405,58 @@ def _refuted(check: Check, outcomes: list[Outcome]) -> set[str]:
             names |= {
                 n
                 for n, v in expect.wrong.items()
-                if not isinstance(v, str) and not _same_wrong(got, v, expect)
+                if not _is_any(v) and not _same_wrong(got, v, expect)
             }
     return names
 
 
 def _explain(failing: list[tuple[Expect, Any]]) -> set[str]:
-    """Return the known mistakes that give each of the failing answers."""
-    common = None
+    """Return the known mistakes that give the failing answers.
+
+    Of several the nearest are kept. If the answers have none in common, those of the
+    first; a mistake that only says "whatever differs" counts if there is no other.
+    """
+    strong, weak = [], []
     for expect, got in failing:
-        names = {
-            name
-            for name, value in expect.wrong.items()
-            if _same_wrong(got, value, expect)
-        }
-        common = names if common is None else common & names
-    return common or set()
+        strong.append(_nearest(got, expect))
+        weak.append({n for n, v in expect.wrong.items() if _is_any(v)})
+    together = [a | b for a, b in zip(strong, weak, strict=True)]
+    for choice in (strong, together):
+        common = set.intersection(*choice)
+        if common:
+            return common
+    return strong[0] or weak[0]
+
+
+def _is_any(value: Any) -> bool:
+    return isinstance(value, str) and value == "*"
+
+
+def _nearest(got: Any, expect: Expect) -> set[str]:
+    """Return the mistakes whose answer is this one, and none is ten times nearer."""
+    errors = {}
+    for name, value in expect.wrong.items():
+        if not _is_any(value) and _same_wrong(got, value, expect):
+            errors[name] = _distance(got, value)
+    best = max(min(errors.values(), default=0.0) * 10, 1e-11)
+    return {name for name, error in errors.items() if error <= best}
+
+
+def _distance(got: Any, value: Any) -> float:
+    """Return the largest relative difference of the finite entries."""
+    if not isinstance(value, np.ndarray):
+        return 0.0
+    with np.errstate(all="ignore"):
+        difference = np.abs(np.asarray(_squeezed(got, value), np.float64) - value)
+    finite = np.isfinite(value) & np.isfinite(difference)
+    size = np.abs(value[finite]).max(initial=1e-300)
+    return float(difference[finite].max(initial=0.0) / size)
 
 
 def _same_wrong(got: Any, value: Any, expect: Expect) -> bool:
     """Say whether an answer is what a mistake gives; nan is then equal to nan."""
-    if isinstance(value, str) and value == "*":  # whatever differs is this mistake
-        return got is not None
+    if value is None:  # a mistake that leaves nothing there
+        return got is None
     got = _squeezed(got, value)
     if isinstance(value, np.ndarray) and isinstance(got, np.ndarray):
         if got.shape != value.shape:
@@ -431,6 +492,37 @@ def _forward_differs(check: Check, outcomes: list[Outcome]) -> bool:
     own = check.own
     got = _squeezed(_fetch(outcomes[own.call], own.out.item), own.out.value)
     return not close(got, own.out.value, own.out.tol, own.out.floor)
+
+
+def _fits_own_statistics(
+    check: Check, outcomes: list[Outcome], failing: list[tuple[Expect, Any]]
+) -> bool:
+    """Compare with what the student's own outputs imply for mean and variance.
+
+    A normalized column is a straight line of its input: out = gamma (x - mean) / std +
+    beta. So slope and height tell which mean and std were used.
+    """
+    own = check.own
+    if not isinstance(own, OwnStatistics):
+        return False
+    mean, var = np.array(own.mean, np.float64), np.array(own.var, np.float64)
+    for call, outcome in zip(check.calls, outcomes, strict=True):
+        x, gamma, beta = (np.asarray(a, np.float64) for a in call.args[:3])
+        out = outcome.outputs.get(0)
+        if not isinstance(out, np.ndarray) or out.shape != x.shape:
+            return False
+        with np.errstate(all="ignore"):
+            away = x - x.mean(0)
+            slope = (away * out).sum(0) / (away * away).sum(0)
+            line = out.mean(0) + slope * away
+            std = gamma / slope
+            mu = x.mean(0) - (out.mean(0) - beta) / slope
+        if not close(line, out, 1e-6) or not np.isfinite(mu + std).all():
+            return False
+        mean = own.momentum * mean + (1 - own.momentum) * mu
+        var = own.momentum * var + (1 - own.momentum) * (std**2 - own.eps)
+    implied = {"running_mean": mean, "running_var": var}
+    return all(close(got, implied.get(e.label), 1e-4) for e, got in failing)
 
 
 def numerical_gradients(
@@ -493,36 +585,40 @@ def _score(
     left = [f for f in faults if not f.credited]
     credited = [f for f in faults if f.credited]
     basic = question.checks[0]
-    basic_unknown = any(f.check is basic and not f.bugs for f in left)
+    upstream = any(f"function {name}" in paid for name in question.functions)
+    basic_unknown = any(
+        f.check is basic and not f.bugs and not (f.breaks and upstream) for f in left
+    )
     if basic_unknown:
         first = next(f for f in left if f.check is basic)
         findings.append((basic.category, -question.points, first.sentence, None))
         return _result(question, 0.0, NOT_YET, findings, [])
+    order = list(question.sentences)
     while any(f.bugs for f in left):
         counts: dict[str, int] = {}
         for fault in left:
-            for bug in fault.bugs:
+            for bug in {_root(b) for b in fault.bugs}:
                 counts[bug] = counts.get(bug, 0) + 1
-        order = list(question.sentences)
-        best = min(
-            counts,
-            key=lambda b: (-counts[b], order.index(b) if b in order else len(order)),
-        )
-        mine = [f for f in left if best in f.bugs]
-        left = [f for f in left if best not in f.bugs]
+        ranks = {b: order.index(b) if b in order else len(order) for b in counts}
+        best = min(counts, key=lambda b: (-counts[b], ranks[b]))
+        mine = [f for f in left if best in map(_root, f.bugs)]
+        left = [f for f in left if f not in mine]
         dearest = max(mine, key=lambda f: f.check.points)
+        name = min(b for b in dearest.bugs if _root(b) == best)
         cost = MINOR if dearest.minor else dearest.check.points
         sentence = question.sentences.get(best, dearest.sentence)
-        root = best.partition("#")[0]
-        if root in paid:
-            cost, where = 0.0, paid[root]
-            sentence += f" It has cost its points in {where}; here it costs none."
-        else:
-            paid[root] = question.key
+        sentence = question.sentences.get(name, sentence)
+        if best in paid:
+            sentence += f" It has cost its points in {paid[best]}; here it costs none."
+            cost = 0.0
+        paid.setdefault(best, question.key)
+        for function in question.functions:
+            paid.setdefault(f"function {function}", question.key)
         findings.append((dearest.check.category, -cost, sentence, best))
-    known_basis = any(f.check is basic and f.bugs for f in faults)
+    known = any(f"function {name}" in paid for name in question.functions)
     for fault in left:
-        if fault.breaks and known_basis:  # it follows from the known mistake
+        if fault.breaks and known:  # it follows from the known mistake
+            findings.append((fault.check.category, 0.0, fault.sentence + FOLLOWS, None))
             continue
         findings.append(
             (fault.check.category, -fault.check.points, fault.sentence, None)
@@ -531,11 +627,16 @@ def _score(
         findings.append((credited[0].check.category, 0.0, credited[0].sentence, None))
     lost = -sum(cost for _, cost, _, _ in findings)
     score = max(0.0, question.points - lost)
-    if len(findings) == bool(credited):  # nothing, or only what another function caused
+    if len(findings) == bool(credited):  # nothing, or what another function caused
         state = CORRECT
     else:
         state = ALMOST if score >= question.points / 2 else NOT_YET
     return _result(question, score, state, findings, passed)
+
+
+def _root(bug: str) -> str:
+    """Return the mistake that an alias stands for: what is before the ``#``."""
+    return bug.partition("#")[0]
 
 
 def _result(
@@ -559,7 +660,9 @@ def _result(
 
 # --- JSON -----------------------------------------------------------------------------
 
-CLASSES = {c.__name__: c for c in (Call, Expect, OwnForward, Check, Question)}
+CLASSES = {
+    c.__name__: c for c in (Call, Expect, OwnForward, OwnStatistics, Check, Question)
+}
 
 
 def to_json(thing: Any) -> Any:
