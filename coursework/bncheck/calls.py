@@ -388,7 +388,7 @@ def describe_error_safely(error: BaseException, words: frozenset[str]) -> str:
     parts = re.findall(r"'([\w.]+)'|(\w+)\(\)|non-iterable (\w+)", message)
     names = ".".join(name for part in parts for name in part if name).split(".")
     safe = safe and all(n in words or hasattr(builtins, n) for n in names if n)
-    sizes = [int(n) for n in re.findall(r"\d+", message)]
+    sizes = [int(n) for n in re.findall(r"\d+", re.sub(r"'.*?'|\w+\(\)", "", message))]
     safe = safe and len(sizes) <= MOST_SIZES and max(sizes, default=0) <= LARGEST_SIZE
     return f"{_name(error)}{': ' + message if safe and message else ''}{_line(error)}"
 
