@@ -317,7 +317,7 @@ def judge(question: Question, run: Run, paid: dict[str, str]) -> dict[str, Any]:
         for f in found:
             f.bugs = f.bugs - refuted or f.bugs
         faults += found
-        if not [f for f in found if not f.credited]:
+        if not [f for f in found if not f.credited and not f.minor]:
             passed.append(check.category)
     for fault in faults:
         basic = fault.check is question.checks[0]
@@ -614,7 +614,8 @@ def _score(
         paid.setdefault(best, question.key)
         for function in question.functions:
             paid.setdefault(f"function {function}", question.key)
-        findings.append((dearest.check.category, -cost, sentence, best))
+        category = "shape" if dearest.minor else dearest.check.category
+        findings.append((category, -cost, sentence, best))
     known = any(f"function {name}" in paid for name in question.functions)
     for fault in left:
         if fault.breaks and known:  # it follows from the known mistake
