@@ -37,7 +37,7 @@ def module(
     import torch  # noqa: PLC0415
 
     eps, momentum = options["eps"], options["momentum"]
-    if _is_stub(names, x):
+    if _is_stub(names, x.copy()):
         return (None,)
     layer = names["BatchNorm1d"](x.shape[1], eps=eps, momentum=momentum).double()
     with torch.no_grad():
@@ -63,12 +63,28 @@ def _is_stub(names: Namespace, x: np.ndarray) -> bool:
 
 
 def module_state(names: Namespace, num_features: int) -> tuple:
-    """Return the shapes in the state_dict of a student's BatchNorm1d, by name."""
+    """Look at the state_dict of a student's BatchNorm1d.
+
+    Parameters
+    ----------
+    names : mapping
+        Holds ``BatchNorm1d``.
+    num_features : int
+        Its number of features.
+
+    Returns
+    -------
+    results : tuple
+        Shapes by name; how many of weight and bias are no parameters or other things
+        are; how many entries torch.nn.BatchNorm1d has not.
+    """
     layer = names["BatchNorm1d"](num_features)
     state = {k: list(v.shape) for k, v in layer.state_dict().items()}
     trained = {k for k, _ in layer.named_parameters()}
     wrong = trained ^ {"weight", "bias"}
-    return state, np.array(len(wrong))
+    buffers = {"running_mean", "running_var", "num_batches_tracked"}
+    more = set(state) - buffers - wrong - {"weight", "bias"}
+    return state, np.array(len(wrong)), np.array(len(more))
 
 
 def module_gradients(names: Namespace, x: np.ndarray) -> tuple:
@@ -77,7 +93,7 @@ def module_gradients(names: Namespace, x: np.ndarray) -> tuple:
 
     layer = names["BatchNorm1d"](x.shape[1]).double().train()
     tensor = torch.from_numpy(x).requires_grad_()
-    (layer(tensor) * torch.cos(tensor.detach())).sum().backward()
+    (layer(tensor.clone()) * torch.cos(tensor.detach())).sum().backward()
     return (tensor.grad.numpy(),)
 
 
@@ -123,32 +139,36 @@ def freeze(names: Namespace, x: np.ndarray, steps: int, deep: bool) -> tuple:
             norm.running_var.uniform_(0.5, 2)
             norm.weight.uniform_(0.5, 2)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    ours = {f"{n}." for n, m in model.named_modules() if m in norms}
+    ours = tuple(f"{n}." for n, m in model.named_modules() if m in norms)
     frozen = names["freeze_batch_norm"](model)
     if frozen is None:
         return (None,)
     parameters = [p for p in frozen.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(parameters, lr=0.05, weight_decay=0.01)
+    if parameters:  # with none, nothing learns
+        optimizer = torch.optim.SGD(parameters, lr=0.05, weight_decay=0.01)
     for _ in range(steps):
         frozen.train()
-        optimizer.zero_grad()
-        (frozen(data) - 1).square().mean().backward()
-        optimizer.step()
+        loss = (frozen(data) - 1).square().mean()
+        if parameters:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
     frozen.train()
     with torch.no_grad():
         same = torch.allclose(frozen(data), frozen.eval()(data), atol=1e-5)
-    moved = {
-        k: float((v - before[k]).abs().max()) for k, v in model.state_dict().items()
+    moved = {  # what is returned may be a copy, and its layers need not be torch's
+        k: float((v - before[k]).abs().max())
+        for k, v in frozen.state_dict().items()
+        if k in before
     }
 
     def largest(*ends: str) -> float:
-        return max(
-            v
-            for k, v in moved.items()
-            if k.startswith(tuple(ours)) and k.endswith(ends)
-        )
+        drifts = [
+            v for k, v in moved.items() if k.startswith(ours) and k.endswith(ends)
+        ]
+        return max(drifts, default=0.0)
 
-    others = min(v for k, v in moved.items() if not k.startswith(tuple(ours)))
+    others = min((v for k, v in moved.items() if not k.startswith(ours)), default=0.0)
     results = (
         largest("running_mean", "running_var"),
         largest("weight", "bias"),

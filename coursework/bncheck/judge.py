@@ -24,6 +24,11 @@ OWN_STATISTICS = (
     "The running statistics are right for your own batch statistics, which are what is "
     "wrong."
 )
+# Statistics over other axes have other shapes: what breaks later follows from that.
+STRUCTURAL = frozenset(
+    "stats-over-features stats-over-all per-pixel per-image per-channel over-channels "
+    "over-batch over-all batch-axis reshape-mixes layer".split()  # noqa: SIM905
+)
 FOLLOWS = " It follows from a mistake that has cost its points."
 MINOR = 0.25  # what a shape that only needs a reshape costs
 Run = Callable[[Sequence[Call]], list[Outcome]]
@@ -160,6 +165,8 @@ class Question:
         For each known mistake, what to say.
     observer : str
         Looks at a wrong answer for what is odd about it; a name in `OBSERVERS`.
+    fatal : tuple of str
+        Mistakes that leave nothing of the question, as a function that does nothing.
     """
 
     key: str
@@ -169,6 +176,7 @@ class Question:
     checks: tuple[Check, ...]
     sentences: dict[str, str]
     observer: str = ""
+    fatal: tuple[str, ...] = ()
 
 
 @dataclass
@@ -382,7 +390,10 @@ def _judge_check(
             if sentence and check.when and not sentence.startswith(check.when):
                 sentence = f"{check.when}: {sentence}"
         sentence = sentence or _plainly(*failing[0], check.when)
-        breaks = any(_shape(got) != _shape(e.value) for e, got in failing)
+        breaks = any(
+            isinstance(got, np.ndarray) and _shape(got) != _shape(e.value)
+            for e, got in failing
+        )
         faults.append(Fault(check, sentence, bugs, breaks=breaks))
     elif squeezed:
         faults.append(Fault(check, squeezed, {"shape"}, minor=True))
@@ -611,9 +622,13 @@ def _score(
         if best in paid:
             sentence += f" It has cost its points in {paid[best]}; here it costs none."
             cost = 0.0
+        if best in question.fatal and any(f.check is basic for f in mine):
+            findings.append((basic.category, -question.points, sentence, best))
+            return _result(question, 0.0, NOT_YET, findings, [])
         paid.setdefault(best, question.key)
-        for function in question.functions:
-            paid.setdefault(f"function {function}", question.key)
+        if best in STRUCTURAL:
+            for function in question.functions:
+                paid.setdefault(f"function {function}", question.key)
         category = "shape" if dearest.minor else dearest.check.category
         findings.append((category, -cost, sentence, best))
     known = any(f"function {name}" in paid for name in question.functions)

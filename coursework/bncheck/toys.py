@@ -23,8 +23,18 @@ def small(x: np.ndarray) -> float:
     return 1e-6 * coupled(x)
 
 
+def rippled(x: np.ndarray) -> float:
+    """Return the sum of x sin(k) with a ripple of period 1/1000 in each entry.
+
+    Steps of a whole number of periods do not see the ripple, others do.
+    """
+    weights = np.sin(np.arange(1, x.size + 1)).reshape(x.shape)
+    return float((weights * x + 1e-3 * np.sin(2000 * np.pi * x)).sum())
+
+
 TOYS: dict[str, Callable[[np.ndarray], float]] = {
     "cubes": cubes,
     "coupled": coupled,
     "small": small,
+    "rippled": rippled,
 }

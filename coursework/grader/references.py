@@ -71,6 +71,7 @@ FORWARD_BUGS = {
     "not-centred": Recipe(centre=False),
     "no-gamma": Recipe(scale=False),
     "no-beta": Recipe(shift=False),
+    "no-affine": Recipe(scale=False, shift=False),
     "shift-before-scale": Recipe(affine="shift-scale"),
     "gamma-beta-swapped": Recipe(affine="swapped"),
 }
@@ -201,27 +202,44 @@ EVAL_BUGS = {
 GRADIENT_BUGS = [
     "beta-for-gamma-in-dx",
     "eps-fixed-in-dx",
+    "eps-fixed-in-dx#dx",
+    "eps-fixed-in-dx#std",
     "eps-outside-in-dx",
+    "eps-outside-in-dx#dx",
+    "eps-outside-in-dx#all",
     "variance-path-without-eps",
     "variance-path-power",
+    "variance-path-power#up",
     "mean-path-missing",
     "variance-path-missing",
     "statistics-constant",
     "no-gamma-in-dx",
+    "gamma-squared-in-dx",
+    "direct-divided",
     "mean-sum-not-divided",
     "variance-sum-not-divided",
     "rows-only",
     "variance-half",
+    "variance-twice",
     "sign-of-mean-path",
     "sign-of-variance-path",
     "no-eps-in-dx",
+    "no-eps-in-dx#dx",
+    "no-eps-in-dx#all",
     "sample-variance-in-dx",
+    "sample-variance-in-dx#dx",
+    "sample-variance-in-dx#all",
+    "sample-variance-in-dx#no-eps",
     "std-lost-in-dx",
+    "divided-by-variance",
     "dx-divided-by-N",
     "dout-missing-in-dx",
     "dgamma-uses-x",
     "dgamma-uses-centred",
     "dgamma-uses-out",
+    "dgamma-uses-out#scaled",
+    "dgamma-uses-out#cache",
+    "dgamma-uses-out#cache-scaled",
     "dgamma-mean",
     "dgamma-no-dout",
     "dbeta-mean",
@@ -263,27 +281,34 @@ def backward(
     x, dout = np.asarray(x, np.float64), np.asarray(dout, np.float64)
     m = len(x)
     mu, var = x.mean(0), x.var(0)
-    std = np.sqrt(var if bug == "no-eps-in-dx" else var + eps)
-    if bug == "eps-fixed-in-dx":
-        std = np.sqrt(var + 1e-5)
-    if bug == "eps-outside-in-dx":
-        std = np.sqrt(var) + eps
-    if bug == "sample-variance-in-dx":
-        std = np.sqrt(x.var(0, ddof=1) + eps)
+    root, _, form = bug.partition("#")  # forms: std alone, x_hat of dx, also of dgamma
+    form = form or {"eps-fixed-in-dx": "all"}.get(root, "std")
     x_hat = (x - mu) / np.sqrt(var + eps)
-    if bug == "eps-fixed-in-dx":
-        x_hat = (x - mu) / std
+    std = {
+        "no-eps-in-dx": np.sqrt(var),
+        "eps-fixed-in-dx": np.sqrt(var + 1e-5),
+        "eps-outside-in-dx": np.sqrt(var) + eps,
+        "sample-variance-in-dx": np.sqrt(
+            x.var(0, ddof=1) + (0 if form == "no-eps" else eps)
+        ),
+    }.get(root, np.sqrt(var + eps))
+    inner = (x - mu) / std if form in ("dx", "all") else x_hat
+    x_hat = inner if form == "all" else x_hat
     if bug.startswith("forward:"):  # right, but for the divisor of a wrong forward pass
         recipe = FORWARD_BUGS[bug.removeprefix("forward:")]
         with np.errstate(all="ignore"):
             std = 1 / divide(np.ones_like(var), statistics(x, recipe)[1], eps, recipe)
-            x_hat = (x - mu) / std
+            x_hat = inner = (x - mu) / std
+    if form.startswith("cache"):  # the forward pass spoilt x_hat after it was cached
+        inner = gamma * x_hat + (beta if form == "cache" else 0)
     g = dout if bug == "no-gamma-in-dx" else gamma * dout
     if bug == "beta-for-gamma-in-dx":
         g = beta * dout
+    if bug == "gamma-squared-in-dx":
+        g = gamma**2 * dout
     if bug == "dout-missing-in-dx":
         g = gamma * np.ones_like(dout)
-    along_mean, along_var = g.sum(0) / m, x_hat * (g * x_hat).sum(0) / m
+    along_mean, along_var = g.sum(0) / m, inner * (g * inner).sum(0) / m
     if bug in ("mean-path-missing", "statistics-constant"):
         along_mean = 0.0
     if bug in ("variance-path-missing", "statistics-constant"):
@@ -297,18 +322,20 @@ def backward(
             along_var = along_var * (var + eps) / var
     if bug == "variance-path-power":
         along_var = along_var * std
-    if bug == "variance-half":
-        along_var = along_var / 2
+    if bug == "variance-path-power#up":
+        along_var = along_var / std
+    if bug in ("variance-half", "variance-twice"):
+        along_var = along_var * (2 if bug == "variance-twice" else 0.5)
     if bug == "rows-only":
         along_mean, along_var = g / m, x_hat * g * x_hat / m
     signs = {"sign-of-mean-path": (-1, 1), "sign-of-variance-path": (1, -1)}
     s, t = signs.get(bug, (1, 1))
-    dx = (g - s * along_mean - t * along_var) / (
-        1.0 if bug == "std-lost-in-dx" else std
-    )
+    power = {"std-lost-in-dx": 0, "divided-by-variance": 2}.get(bug, 1)
+    direct = g / m if bug == "direct-divided" else g
+    dx = (direct - s * along_mean - t * along_var) / std**power
     if bug == "dx-divided-by-N":
         dx = dx / m
-    return dx, *_parameter_gradients(dout, x, x_hat, mu, gamma, beta, bug)
+    return dx, *parameter_gradients(dout, x, x_hat, mu, gamma, beta, bug)
 
 
 FORWARD_DIVISORS = tuple(
@@ -318,7 +345,7 @@ FORWARD_DIVISORS = tuple(
 )  # fmt: skip
 
 
-def _parameter_gradients(
+def parameter_gradients(
     dout: Array,
     x: Array,
     x_hat: Array,
@@ -327,10 +354,14 @@ def _parameter_gradients(
     beta: Array | float,
     bug: str,
 ) -> tuple[Array, Array]:
+    """Return dgamma and dbeta as a mistake writes them; see `backward`."""
     factors = {
         "dgamma-uses-x": x,
         "dgamma-uses-centred": x - mu,
         "dgamma-uses-out": gamma * x_hat + beta,
+        "dgamma-uses-out#scaled": gamma * x_hat,
+        "dgamma-uses-out#cache": gamma * x_hat + beta,
+        "dgamma-uses-out#cache-scaled": gamma * x_hat,
     }
     product = x_hat if bug == "dgamma-no-dout" else dout * factors.get(bug, x_hat)
     sums = {"mean": lambda a: a.mean(0), "no-sum": lambda a: a}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from bncheck.calls import Call, Handle
-from bncheck.judge import Check, Expect, Question
+from bncheck.judge import Check, Expect, OwnStatistics, Question
 
 from coursework.grader import references as ref
 from coursework.grader.questions import sentences as say
@@ -14,7 +14,9 @@ from coursework.grader.questions.build import (
     LARGE_MEAN,
     LOOSE,
     batch,
+    default_eps,
     expect_out,
+    floor_between,
     forward_wrong,
     parameters,
     unchanged,
@@ -49,7 +51,7 @@ def questions(rng: Rng, variant: str) -> list[Question]:
 def train(rng: Rng) -> Question:
     """Question 1: the output in training mode."""
     checks = (
-        _one(rng, "values", 1.25, 7, 4, None, BASIC),
+        _one(rng, "values", 1.25, 7, 4, 1e-5, BASIC),
         _one(rng, "eps", 0.5, 6, 5, rng.uniform(0.2, 0.6), 1e-6, "With a large eps"),
         _one(
             rng, "N and D differ", 0.25, 3, 5, None, BASIC, "With 3 rows of 5 features"
@@ -75,9 +77,12 @@ def _one(
     tol: float,
     when: str = "",
 ) -> Check:
-    x, (gamma, beta) = batch(rng, n, d), parameters(rng, d)
+    spread = 0.6 if eps is None else 2.0  # small: another default of eps is to show
+    x, (gamma, beta) = batch(rng, n, d, spread), parameters(rng, d)
     param = {"mode": "train"} if eps is None else {"mode": "train", "eps": eps}
     expect = expect_out(0, x, gamma, beta, eps or 1e-5, tol)
+    if eps is None:
+        expect.wrong.update(default_eps(ref.forward, x, gamma, beta))
     return Check(
         category,
         points,
@@ -92,6 +97,10 @@ def _constant(rng: Rng) -> Check:
     x[:, 2] = 2.5
     call = Call(FORWARD, (x, gamma, beta, {"mode": "train", "eps": 1e-5}))
     expect = expect_out(0, x, gamma, beta, 1e-5, BASIC)
+    filled = expect.value.copy()
+    filled[:, 2] = 0.0
+    others = {"zero-filled": filled, "zero-filled#all": np.zeros_like(x)}
+    expect.wrong.update(others)
     return Check("constant feature", 0.25, (call,), (expect,),
                  when="With a feature that is constant over the batch")  # fmt: skip
 
@@ -100,7 +109,17 @@ def _large_mean(rng: Rng) -> Check:
     x, (gamma, beta) = batch(rng, 8, 3) + LARGE_MEAN, parameters(rng, 3)
     call = Call(FORWARD, (x, gamma, beta, {"mode": "train"}))
     out = ref.forward(x, gamma, beta)
-    others = forward_wrong(out, x, gamma, beta) | {"one-pass-variance": ANY}
+    others = forward_wrong(out, x, gamma, beta) | default_eps(
+        ref.forward, x, gamma, beta
+    )
+    single = x.astype(np.float32)
+    moved = np.asarray(single - single.mean(0), np.float64)
+    root = np.sqrt((moved * moved).mean(0) + 1e-5)
+    others |= {
+        "single-precision": gamma * moved / root + beta,
+        "single-precision#x": ref.forward(single, gamma, beta),
+        "one-pass-variance": ANY,
+    }
     expect = Expect(0, 0, out, "out", LOOSE * 10, wrong=others)
     return Check("large mean", 0.25, (call,), (expect,))
 
@@ -122,6 +141,7 @@ def _float32(rng: Rng) -> Check:
     x, gamma, beta = (a.astype(np.float32) for a in (x, gamma, beta))
     call = Call(FORWARD, (x, gamma, beta, {"mode": "train"}))
     expect = expect_out(0, x, gamma, beta, 1e-5, BASIC)
+    expect.wrong.update(default_eps(ref.forward, x, gamma, beta))
     return Check("float32", 0.25, (call,), (expect,), when="With float32 arrays")
 
 
@@ -132,8 +152,9 @@ def running(rng: Rng) -> Question:
     """Question 2: what training mode leaves in bn_param."""
     checks = (_first_step(rng), _several_steps(rng), _other_entries(rng))
     return Question(
-        "ps1.q2", "Running statistics", 2.0, (FORWARD,), checks, say.RUNNING
-    )
+        "ps1.q2", "Running statistics", 2.0, (FORWARD,), checks, say.RUNNING,
+        fatal=("never-written",),
+    )  # fmt: skip
 
 
 def running_statistics(
@@ -162,8 +183,12 @@ def running_statistics(
         Afterwards.
     """
     mean, var = start
-    recipe = ref.FORWARD_BUGS.get(bug, ref.RIGHT)
+    root, _, form = bug.partition("#")
+    recipe = ref.FORWARD_BUGS.get(root, ref.RIGHT)
     momentum = {"momentum-fixed": 0.9}.get(bug, momentum)
+    if root == "default-momentum":
+        momentum = float(form)
+    starts = bug == "starts-at-batch" and not mean.any()
     old, new = momentum, 1 - momentum
     if bug == "momentum-swapped":
         old, new = new, old
@@ -176,20 +201,26 @@ def running_statistics(
     for k, x in enumerate(batches):
         if bug == "plain-average":
             old, new = k / (k + 1), 1 / (k + 1)
-        a, b = (1.0, 0.0) if bug == "starts-at-batch" and not k else (new, old)
+        a, b = (1.0, 0.0) if starts and not k else (new, old)
         if bug == "start-ignored":
             mean, var = np.zeros_like(mean), np.zeros_like(var)
         mu, v = ref.statistics(x, recipe)
         v = np.sqrt(v) if bug == "std-not-var-stored" else v
         v = np.sqrt(v + eps) if bug == "std-not-var-stored#eps" else v
         v = v + eps if bug == "eps-stored" else v
+        if form == "column":
+            mu, v = mu[:, None], v[:, None]
+        blends = mean.shape == mu.shape or form in ("column", "one")
         if bug != "mean-never-written":
-            mean = b * mean + a * mu if mean.shape == mu.shape else a * mu
+            mean = b * mean + a * mu if blends else a * mu
         if bug != "var-never-written":
-            var = b * var + a * v if var.shape == v.shape else a * v
+            var = b * var + a * v if blends else a * v
     if bug == "never-written":
         mean, var = start
     return (var, mean) if bug == "mean-var-swapped" else (mean, var)
+
+
+DEFAULTS = [f"default-momentum#{value}" for value in (0.1, 0.5, 0.99)]
 
 
 def _expect_statistics(
@@ -200,8 +231,18 @@ def _expect_statistics(
     start: tuple[np.ndarray, np.ndarray],
 ) -> tuple[Expect, Expect]:
     right = running_statistics(batches, momentum, eps, start)
-    names = [b for b in say.RUNNING if b != "parameters-changed"]
+    names = [
+        b for b in say.RUNNING if b not in ("parameters-changed", "default-momentum")
+    ]
+    names += ["stats-over-features#column", "stats-over-all#one"]
+    names += [] if start[0].any() else DEFAULTS
     made = {b: running_statistics(batches, momentum, eps, start, b) for b in names}
+    if not start[0].any():
+        made |= {
+            "never-written#absent": (None, None),
+            "mean-never-written#absent": (None, right[1]),
+            "var-never-written#absent": (right[0], None),
+        }
     return tuple(
         Expect(
             call, f"arg3.{label}", right[i], label, 1e-6,
@@ -215,7 +256,9 @@ def _first_step(rng: Rng) -> Check:
     x, (gamma, beta) = batch(rng, 6, 4), parameters(rng, 4)
     call = Call(FORWARD, (x, gamma, beta, {"mode": "train"}), after=(3,))
     zeros = (np.zeros(4), np.zeros(4))
-    return Check("values", 1.0, (call,), _expect_statistics(0, [x], 0.9, 1e-5, zeros))
+    expects = _expect_statistics(0, [x], 0.9, 1e-5, zeros)
+    own = OwnStatistics(0.9, 1e-5, *zeros)
+    return Check("values", 1.0, (call,), expects, own)
 
 
 def _several_steps(rng: Rng) -> Check:
@@ -227,10 +270,12 @@ def _several_steps(rng: Rng) -> Check:
     param |= {"running_mean": start[0], "running_var": start[1]}
     calls = [Call(FORWARD, (batches[0], gamma, beta, param), after=(3,))]
     for k in (1, 2):
-        args = (batches[k], gamma, beta, Handle(k - 1, "arg3"))
+        told = {"mode": "train", "momentum": momentum, "eps": eps}
+        args = (batches[k], gamma, beta, {"**": Handle(k - 1, "arg3"), **told})
         calls.append(Call(FORWARD, args, after=(3,)))
     expects = _expect_statistics(2, batches, momentum, eps, start)
     return Check("momentum", 0.75, tuple(calls), expects,
+                 OwnStatistics(momentum, eps, *start),
                  when="After three batches with another momentum")  # fmt: skip
 
 
@@ -251,7 +296,7 @@ def _other_entries(rng: Rng) -> Check:
 def evaluation(rng: Rng) -> Question:
     """Question 3: the output in test mode."""
     checks = (
-        _test(rng, "values", 0.75, 6, 4, None, BASIC),
+        _test(rng, "values", 0.75, 6, 4, 1e-5, BASIC),
         _test(rng, "eps", 0.5, 5, 3, rng.uniform(0.2, 0.6), 1e-6,
               "In test mode, with a large eps"),
         _test(rng, "evaluation independence", 0.25, 1, 3, None, BASIC,
@@ -272,11 +317,19 @@ def _test_wrong(right: np.ndarray, args: tuple, momentum: float) -> dict:
     made = {b: ref.evaluate(*args, recipe=r) for b, r in ref.EVAL_BUGS.items()}
     mu, v = x.mean(0), x.var(0)
     old, new = momentum, 1 - momentum
+    n = len(x)
+    large = n / (n - 1) if n > 1 else np.inf
     made |= {
         "no-affine": ref.evaluate(x, 1.0, 0.0, mean, var, eps),
         "eval-batch-stats": ref.forward(x, gamma, beta, eps),
         "batch-mean": ref.evaluate(x, gamma, beta, mu, var, eps),
         "batch-variance": ref.evaluate(x, gamma, beta, mean, v, eps),
+        "unbiased-in-test": ref.evaluate(
+            x, gamma, beta, mean, var * n / max(n - 1, 1), eps
+        ),
+        "unbiased-in-test#one-row": ref.evaluate(
+            x, gamma, beta, mean, var * large, eps
+        ),
         "std-not-var-stored": ref.evaluate(x, gamma, beta, mean, var**2, eps=0.0),
         "updated-before-use": ref.evaluate(
             x, gamma, beta, old * mean + new * mu, old * var + new * v, eps
@@ -307,6 +360,8 @@ def _test(
     args = (x, gamma, beta, mean, var, eps or 1e-5)
     out = ref.evaluate(*args)
     expect = Expect(0, 0, out, "out", tol, _test_wrong(out, args, 0.8))
+    if eps is None:
+        expect.wrong.update(default_eps(ref.evaluate, *args[:-1]))
     return Check(
         category,
         points,
@@ -375,7 +430,8 @@ def _affine_checks(rng: Rng, name: str, make, draw) -> list[Check]:
 COMMON = {
     k: say.FORWARD[k]
     for k in ("eps-outside-root", "no-eps", "sample-variance", "variance-not-root",
-              "one-pass-variance", "input-overwritten")
+              "eps-fixed", "eps-fixed#8", "no-affine", "one-pass-variance",
+              "input-overwritten")
 }  # fmt: skip
 
 
@@ -390,6 +446,7 @@ def ghost(rng: Rng) -> Question:
             )
 
         others = {b: each(ref.FORWARD_BUGS[b]) for b in COMMON if b in ref.FORWARD_BUGS}
+        others["k-is-number"] = ref.ghost(x, gamma, beta, eps, len(x) // k)
         others["whole-batch"] = ref.forward(x, gamma, beta, eps)
         order = np.argsort(np.arange(len(x)) % (len(x) // k), kind="stable")
         mixed = np.empty_like(x)
@@ -398,6 +455,7 @@ def ghost(rng: Rng) -> Question:
         return each(ref.RIGHT), others
 
     sentences = COMMON | {
+        "k-is-number": "You take k as the number of ghost batches. It is the number of rows in each.",
         "whole-batch": "You normalize the whole batch at once: each k consecutive rows have their own mean and variance here.",
         "strided-ghosts": "Your ghost batches take every (N/k)-th row. Take k consecutive rows.",
     }
@@ -428,9 +486,14 @@ def weighted(rng: Rng) -> Question:
             "plain-mean": affine(x.mean(0), np.sqrt(
                 (column * (x - x.mean(0)) ** 2).sum(0) / w.sum() + eps)),
             "weights-squared": ref.weighted(x, gamma, beta, eps, w, 2),
+            "weights-squared#by-sum": affine(mu, np.sqrt(
+                ((column * (x - mu)) ** 2).sum(0) / w.sum() + eps)),
             "output-weighted": column * ref.weighted(x, gamma, beta, eps, w),
             "eps-outside-root": affine(mu, np.sqrt(var) + eps),
             "no-eps": affine(mu, np.sqrt(var)),
+            "eps-fixed": affine(mu, np.sqrt(var + 1e-5)),
+            "eps-fixed#8": affine(mu, np.sqrt(var + 1e-8)),
+            "no-affine": (x - mu) / np.sqrt(var + eps),
             "variance-not-root": affine(mu, var + eps),
         }  # fmt: skip
         return affine(mu, np.sqrt(var + eps)), others
@@ -471,6 +534,9 @@ def clipped(rng: Rng) -> Question:
             "std-clipped": affine(np.sqrt(np.maximum(np.sqrt(var), floor) ** 2 + eps)),
             "eps-outside-root": affine(np.sqrt(np.maximum(var, floor)) + eps),
             "no-eps": affine(np.sqrt(np.maximum(var, floor))),
+            "eps-fixed": affine(np.sqrt(np.maximum(var, floor) + 1e-5)),
+            "eps-fixed#8": affine(np.sqrt(np.maximum(var, floor) + 1e-8)),
+            "no-affine": (x - mu) / np.sqrt(np.maximum(var, floor) + eps),
             "sample-variance": affine(np.sqrt(
                 np.maximum(x.var(0, ddof=1), floor) + eps)),
             "variance-not-root": affine(np.maximum(var, floor) + eps),
@@ -484,8 +550,7 @@ def clipped(rng: Rng) -> Question:
         "floor-added": "You add floor to the variance. Take the larger of the two.",
         "std-clipped": "You clip the standard deviation. Clip the variance.",
     }
-    draw = lambda x: float(np.sort(x.var(0))[1] * 1.2)  # noqa: E731
-    checks = _affine_checks(rng, "clipped_batchnorm", make, draw)
+    checks = _affine_checks(rng, "clipped_batchnorm", make, floor_between)
     return _variant(
         "A floor under the variance", "clipped_batchnorm", checks, sentences
     )
@@ -502,20 +567,24 @@ def startup(rng: Rng) -> Question:
     )
     for category, points, t, n, d, offset, when in plan:
         batches = np.stack([batch(rng, n, d) for _ in range(t)]) + offset
-        momentum = 0.9 if category == "values" else rng.uniform(0.5, 0.8)
-        right = ref.corrected_statistics(batches, momentum)
-        plain = ref.corrected_statistics(batches, momentum)
+        momentum = rng.uniform(0.5, 0.8) if category == "momentum" else 0.9
+        right = plain = ref.corrected_statistics(batches, momentum)
+        fixed = ref.corrected_statistics(batches, 0.9)
+        swapped = ref.corrected_statistics(batches, 1 - momentum)
         share = 1 - momentum**t
+        half = (1 - (1 - momentum) ** t) / share  # swapped, with the right correction
         sample = n / (n - 1)
         others = (
             {"not-corrected": plain[0] * share,
              "last-only": batches[-1].mean(0), "mean-of-means": batches.mean((0, 1)),
              "power-off": plain[0] * share / (1 - momentum ** (t + 1)),
-             "swapped-weights": ref.corrected_statistics(batches, 1 - momentum)[0]},
+             "swapped-weights": swapped[0], "swapped-weights#half": swapped[0] * half,
+             "momentum-fixed": fixed[0]},
             {"not-corrected": plain[1] * share, "sample-variance": plain[1] * sample,
              "last-only": batches[-1].var(0), "mean-of-means": batches.var(1).mean(0),
              "power-off": plain[1] * share / (1 - momentum ** (t + 1)),
-             "swapped-weights": ref.corrected_statistics(batches, 1 - momentum)[1]},
+             "swapped-weights": swapped[1], "swapped-weights#half": swapped[1] * half,
+             "momentum-fixed": fixed[1]},
         )  # fmt: skip
         expects = [
             Expect(0, i, right[i], label, BASIC if offset else 1e-6,
@@ -533,7 +602,8 @@ def startup(rng: Rng) -> Question:
         "last-only": "You return the statistics of the last batch.",
         "mean-of-means": "You average the batches with equal weights. The last ones weigh more: each step multiplies the old average by momentum.",
         "power-off": "Your correction uses the wrong power of momentum: after T batches it is momentum**T.",
-        "swapped-weights": "Your weights are in each other's place: the old average keeps the weight momentum.",
+        "swapped-weights": "Your weights are the other way round: the old average keeps the weight momentum.",
+        "momentum-fixed": "Changing momentum does not change your averages as it should: you use 0.9 in place of the momentum you are given.",
         "sample-variance": "Your variance is N/(N-1) times the expected one: divide by N.",
     }
     return _variant("Averages without a slow start", name, checks, sentences)

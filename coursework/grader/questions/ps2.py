@@ -20,6 +20,7 @@ from coursework.grader.questions.build import (
     batch,
     expect_gradients,
     expect_out,
+    floor_between,
     parameters,
     unchanged,
     wrong,
@@ -206,6 +207,8 @@ def _binds(node: ast.stmt, name: str) -> bool:
 # --- q3: a gradient checker -----------------------------------------------------------
 
 CHECKER_SAYS = {
+    "tol-ignored": "Your checker does not use the tol that it is given: a difference of at most tol, relative to the largest entry, is right.",
+    "h-ignored": "Your checker does not use the h that it is given: h is the step on either side of each entry.",
     "always-true": "Your checker accepts a gradient with a planted bug. Compare with the numerical gradient, entry by entry.",
     "always-false": "Your checker rejects a right gradient. Look at the difference quotient: (f(x + h) - f(x - h)) / (2 h), one entry at a time.",
     "absolute-tolerance": "Your checker accepts a wrong gradient when all gradients are small: measure the difference relative to the largest entry.",
@@ -214,6 +217,7 @@ CHECKER_SAYS = {
     "one-sided": "Your checker rejects a right gradient where f is strongly curved: use central differences, on both sides of x.",
     "x-overwritten": "Your checker leaves x changed: put each entry back, or work on a copy.",
     "average-taken": "Your checker accepts a gradient that is wrong in one entry of many: take the largest difference, not a mean.",
+    "verdict-turned": "Your verdict is the other way round: True is for a right gradient.",
 }
 
 
@@ -221,23 +225,31 @@ def _gradient(f: str, x: np.ndarray) -> np.ndarray:
     if f == "cubes":
         return 3 * x * x
     weights = np.sin(np.arange(1, x.size + 1)).reshape(x.shape)
+    if f == "rippled":  # for steps of whole periods
+        return weights
     size = 1e-6 if f == "small" else 1.0
     return size * (2 * (weights * x).sum() * weights + x)
 
 
-def _verdict(call: int, right: bool, bug: str) -> Expect:
-    return Expect(call, 0, right, "the verdict", 0.0, {bug: not right})
+def _verdict(call: int, right: bool, *bugs: str) -> Expect:
+    return Expect(call, 0, right, "the verdict", 0.0, dict.fromkeys(bugs, not right))
 
 
 def checker(rng: Rng) -> Question:
     """Question 3: a checker, graded by the bugs that it finds."""
 
-    def ask(f: str, x: np.ndarray, gradient: np.ndarray, **more: tuple) -> Call:
-        return Call(CHECKER, (Remote(f), x, gradient), **more)
+    def ask(f: str, x: np.ndarray, *args: object, **more: tuple) -> Call:
+        return Call(CHECKER, (Remote(f), x, *args), **more)
 
     def check(category: str, points: float, cases: list, when: str = "") -> Check:
-        calls = tuple(ask(f, x, g) for f, x, g, _, _ in cases)
-        expects = tuple(_verdict(i, c[3], c[4]) for i, c in enumerate(cases))
+        basic = (1e-5, 1e-3) if category == "values" else ()  # a rough quotient passes
+        calls = tuple(ask(f, x, g, *basic) for f, x, g, _, _ in cases)
+        # Of a check whose mistakes differ the first verdict that fails gives the name.
+        turned = range(len(cases) if category == "values" else 1)
+        expects = tuple(
+            _verdict(i, c[3], c[4], *(["verdict-turned"] if i in turned else []))
+            for i, c in enumerate(cases)
+        )
         return Check(category, points, calls, expects, when=when)
 
     x, y, z = rng.normal(size=(3, 4)), rng.normal(size=7), rng.normal(size=(4, 2)) * 2
@@ -252,36 +264,54 @@ def checker(rng: Rng) -> Question:
     hidden = g.copy()
     hidden[7, 5] += 3e-4 * np.abs(g).max()
     large = 50 + rng.normal(size=5)
+    # What passes here may still be one of these elsewhere: hence the other names.
+    u, size = rng.uniform(-0.9, 0.9, 6), np.abs(a).max()
+    tolerant = Check("tol", 0.25, (
+        ask("coupled", x, a - 1e-3 * size, 1e-5, 0.1),
+        ask("coupled", x, a - 1e-7 * size, 1e-5, 1e-10),
+    ), (
+        _verdict(0, True, "tol-ignored", "always-false#tol", "verdict-turned"),
+        _verdict(1, False, "tol-ignored", "absolute-tolerance#tol",
+                 "always-true#tol", "verdict-turned"),
+    ), when="With another tol")  # fmt: skip
+    step = Check(
+        "h", 0.25, (ask("rippled", u, _gradient("rippled", u), 0.01, 1e-6),),
+        (_verdict(0, True, "h-ignored", "always-false#h", "verdict-turned"),),
+        when="With another h",
+    )  # fmt: skip
     checks = (
-        check("values", 1.0, [
+        check("values", 1.25, [
             ("coupled", x, a, True, "always-false"),
             ("coupled", x, -a, False, "always-true"),
             ("coupled", x, spot, False, "always-true"),
         ]),
-        check("planted bugs", 0.75, [
+        check("planted bugs", 0.5, [
             ("cubes", y, b, True, "always-false"),
             ("cubes", y, last, False, "first-entries-only"),
             ("coupled", x, diagonal, False, "always-true"),
             ("coupled", x, a / len(x), False, "always-true"),
             ("coupled", many, hidden, False, "average-taken"),
         ]),
-        check("relative difference", 0.5, [
+        check("relative difference", 0.25, [
             ("small", z, s, True, "always-false"),
             ("small", z, 2 * s, False, "absolute-tolerance"),
             ("small", z, s + 0.01 * np.abs(s).max(), False, "absolute-tolerance"),
             ("cubes", large, 3 * large**2, True, "too-strict"),
         ]),
-        check("central differences", 0.5, [
+        check("central differences", 0.25, [
             ("cubes", np.array([0.02, 0.03]), _gradient("cubes", np.array([0.02, 0.03])),
              True, "one-sided"),
         ]),
+        tolerant,
+        step,
         Check("no mutation", 0.25, (ask("coupled", x, a, after=(1,)),), (
             unchanged(0, 1, x, "x", "x-overwritten", "Your checker leaves x changed."),
         )),
     )  # fmt: skip
     return Question(
-        "ps2.q3", "A gradient checker", 3.0, (CHECKER,), checks, CHECKER_SAYS
-    )
+        "ps2.q3", "A gradient checker", 3.0, (CHECKER,), checks, CHECKER_SAYS,
+        fatal=("always-true", "always-false", "verdict-turned"),
+    )  # fmt: skip
 
 
 # --- q4: the gradient of the term variant ---------------------------------------------
@@ -316,7 +346,7 @@ def _variant_question(title: str, name: str, forward, backward, others, draw, rn
     call = Call(name, (dout, x, gamma, 1e-3, draw(x)), after=(0, 1))
     expects = (
         unchanged(0, 0, dout, "dout", "dout-overwritten", "dout changes."),
-        unchanged(0, 1, x, "x", "dout-overwritten", "x changes."),
+        unchanged(0, 1, x, "x", "input-overwritten", "x changes."),
     )
     checks.append(Check("no mutation", 0.5, (call,), expects))
     return Question("ps2.q4", title, 3.0, (name,), tuple(checks), sentences)
@@ -330,13 +360,23 @@ SHARED = [
     "mean-sum-not-divided",
     "variance-sum-not-divided",
     "no-eps-in-dx",
+    "no-eps-in-dx#dx",
+    "no-eps-in-dx#all",
+    "eps-fixed-in-dx",
+    "eps-fixed-in-dx#dx",
+    "eps-fixed-in-dx#std",
     "dgamma-mean",
     "dbeta-mean",
     "dgamma-uses-x",
     "dgamma-uses-centred",
     "dgamma-dbeta-swapped",
 ]
-SHARED_SAYS = {b: say.BACKWARD[b] for b in (*SHARED, "dout-overwritten")}
+SHARED_SAYS = {
+    b: say.BACKWARD[b] for b in (*SHARED, "dout-overwritten") if "#" not in b
+} | {"input-overwritten": say.FORWARD["input-overwritten"]}
+PARAMETERS = ("dgamma-mean", "dbeta-mean", "dgamma-uses-x", "dgamma-uses-centred",
+              "dgamma-dbeta-swapped")  # fmt: skip
+EPS = ("no-eps-in-dx", "no-eps-in-dx#dx", "eps-fixed-in-dx", "eps-fixed-in-dx#dx")
 
 
 def ghost_backward(dout, x, gamma, eps, k, bug=""):
@@ -355,6 +395,9 @@ def ghost(rng: Rng) -> Question:
     def others(dout, x, gamma, eps, k):
         made = {b: ghost_backward(dout, x, gamma, eps, k, b) for b in SHARED}
         right = ghost_backward(dout, x, gamma, eps, k)
+        fixed = ghost_backward(dout, x, gamma, eps, k, "statistics-constant")
+        share = k / len(x)
+        made["sums-by-N"] = (fixed[0] + (right[0] - fixed[0]) * share, *right[1:])
         made["whole-batch"] = ref.backward(dout, x, gamma, eps)
         last = ref.backward(dout[-k:], x[-k:], gamma, eps)
         made["last-ghost-only"] = (right[0], last[1], last[2])
@@ -363,6 +406,7 @@ def ghost(rng: Rng) -> Question:
         return made
 
     sentences = SHARED_SAYS | {
+        "sums-by-N": "The sums in dx are divided by N. Each runs over the k rows of a ghost batch: divide by k.",
         "whole-batch": "Your gradients are those of one large batch: each k consecutive rows have their own mean and variance.",
         "last-ghost-only": "dgamma and dbeta hold the last ghost batch only: sum over all rows.",
         "ghosts-averaged": "dgamma and dbeta are averaged over the ghost batches: sum over all rows.",
@@ -373,16 +417,23 @@ def ghost(rng: Rng) -> Question:
                              others, draw, rng, sentences)  # fmt: skip
 
 
+def _normalized(away, var, eps, bug):
+    """Return std, and x_hat as it stands in dx and in dgamma."""
+    root, _, form = bug.partition("#")
+    added = {"no-eps-in-dx": 0.0, "eps-fixed-in-dx": 1e-5}.get(root, eps)
+    std = np.sqrt(var + added)
+    return std, away / std, away / np.sqrt(var + eps) if form else away / std
+
+
 def weighted_backward(dout, x, gamma, eps, w, bug=""):
     """Return the gradients of weighted batch norm; the weights are constants."""
     p = (w / w.sum())[:, None]
     mu = (p * x).sum(0)
-    std = np.sqrt((p * (x - mu) ** 2).sum(0) + eps)
-    x_hat = (x - mu) / std
+    std, inner, x_hat = _normalized(x - mu, (p * (x - mu) ** 2).sum(0), eps, bug)
     g = gamma * dout
     share = 1 / len(x) if bug == "plain-paths" else p
     along_mean = 0 if bug == "statistics-constant" else share * g.sum(0)
-    along_var = share * x_hat * (g * x_hat).sum(0)
+    along_var = share * inner * (g * inner).sum(0)
     if bug in ("statistics-constant", "variance-path-missing"):
         along_var = 0
     if bug == "mean-path-missing":
@@ -395,13 +446,14 @@ def weighted_backward(dout, x, gamma, eps, w, bug=""):
     if bug == "dgamma-weighted":
         w = w[:, None]
         return dx, (w * dout * x_hat).sum(0), (w * dout).sum(0)
-    return dx, (dout * x_hat).sum(0), dout.sum(0)
+    return dx, *ref.parameter_gradients(dout, x, x_hat, mu, gamma, 0.0, bug)
 
 
 def weighted(rng: Rng) -> Question:
     """Gradients through weighted statistics."""
     bugs = ("statistics-constant", "mean-path-missing", "variance-path-missing",
-            "no-gamma-in-dx", "plain-paths", "weights-in-sums", "dgamma-weighted")  # fmt: skip
+            "no-gamma-in-dx", "plain-paths", "weights-in-sums", "dgamma-weighted",
+            *PARAMETERS, *EPS)  # fmt: skip
 
     def others(dout, x, gamma, eps, w):
         made = {b: weighted_backward(dout, x, gamma, eps, w, b) for b in bugs}
@@ -426,14 +478,16 @@ def clipped_backward(dout, x, gamma, eps, floor, bug=""):
     """Return the gradients of batch norm with a floor under the variance."""
     m = len(x)
     mu, var = x.mean(0), x.var(0)
-    std = np.sqrt(np.maximum(var, floor) + eps)
-    x_hat = (x - mu) / std
+    high = np.maximum(var, floor)
+    if bug == "eps-before-clip":
+        high = np.maximum(var + eps, floor) - eps
+    std, inner, x_hat = _normalized(x - mu, high, eps, bug)
     g = gamma * dout
     free = np.ones_like(var) if bug == "floor-ignored-in-path" else (var > floor) * 1.0
     if bug == "floor-turned":
         free = 1 - free
     along_mean = g.sum(0) / m
-    along_var = free * x_hat * (g * x_hat).sum(0) / m
+    along_var = free * inner * (g * inner).sum(0) / m
     if bug in ("statistics-constant", "variance-path-missing"):
         along_var = 0
     if bug in ("statistics-constant", "mean-path-missing"):
@@ -443,14 +497,14 @@ def clipped_backward(dout, x, gamma, eps, floor, bug=""):
     dx = (g - along_mean - along_var) / std
     if bug == "no-gamma-in-dx":
         dx = dx / gamma
-    return dx, (dout * x_hat).sum(0), dout.sum(0)
+    return dx, *ref.parameter_gradients(dout, x, x_hat, mu, gamma, 0.0, bug)
 
 
 def clipped(rng: Rng) -> Question:
     """Gradients with a floor under the variance."""
     bugs = ("statistics-constant", "mean-path-missing", "variance-path-missing",
             "no-gamma-in-dx", "floor-ignored-in-path", "floor-turned",
-            "all-constant-at-floor")  # fmt: skip
+            "all-constant-at-floor", "eps-before-clip", *PARAMETERS, *EPS)  # fmt: skip
 
     def others(dout, x, gamma, eps, floor):
         made = {b: clipped_backward(dout, x, gamma, eps, floor, b) for b in bugs}
@@ -458,15 +512,15 @@ def clipped(rng: Rng) -> Question:
         return made
 
     sentences = SHARED_SAYS | {
+        "eps-before-clip": "With a large eps your gradients differ where the floor holds: clip the variance first, then add eps.",
         "floor-forgotten": "Your gradients are those without the floor.",
         "floor-ignored-in-path": "Where the floor holds, the variance is a constant: no gradient goes through it there.",
         "floor-turned": "The variance path is open where the floor holds and closed where it does not. It is the other way round.",
         "all-constant-at-floor": "Where the floor holds you close the mean path, too. The mean still depends on x.",
     }
-    draw = lambda x: float(np.sort(x.var(0))[1] * 1.2)  # noqa: E731
     return _variant_question("Gradients with a floor under the variance",
                              "clipped_batchnorm_backward", ref.clipped,
-                             clipped_backward, others, draw, rng, sentences)  # fmt: skip
+                             clipped_backward, others, floor_between, rng, sentences)  # fmt: skip
 
 
 VARIANTS = {"ghost": ghost, "weighted": weighted, "clipped": clipped}

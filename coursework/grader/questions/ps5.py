@@ -73,6 +73,17 @@ def fold(W: Array, b: Array | None, gamma: Array, beta: Array, mean: Array, var:
     return W2, shifts.get(bug, (old - mean) * scale + beta)
 
 
+def _folded(args: tuple, tol: float, floor: float = 0.0) -> tuple[Expect, ...]:
+    """Expect the right folded layer."""
+    right = fold(*args)
+    made = {b: fold(*args, b) for b in FOLD_SAYS if b != "input-overwritten"}
+    return tuple(
+        Expect(0, i, right[i], label, tol,
+               wrong(right[i], {b: v[i] for b, v in made.items()}), floor=floor)
+        for i, label in enumerate(("W2", "b2"))
+    )  # fmt: skip
+
+
 def _fold_question(
     rng: Rng, key: str, title: str, name: str, shapes: list, points: list
 ) -> Question:
@@ -87,14 +98,7 @@ def _fold_question(
         b = rng.normal(size=out) + 1 if biased else None
         mean, var = rng.normal(size=out) * 2, rng.uniform(0.3, 4, out)
         args = (W, b, gamma, beta, mean, var, 1e-5 if eps is None else eps)
-        right = fold(*args)
-        bugs = [n for n in FOLD_SAYS if n != "input-overwritten"]
-        made = {n: fold(*args, n) for n in bugs}
-        expects = tuple(
-            Expect(0, i, right[i], label, 1e-4 if eps is None else 1e-6,
-                   wrong(right[i], {n: v[i] for n, v in made.items()}))
-            for i, label in enumerate(("W2", "b2"))
-        )  # fmt: skip
+        expects = _folded(args, 1e-4 if eps is None else 1e-6)
         call = Call(name, args, take=(0, 1))
         checks.append(Check(category, worth, (call,), expects, when=when))
     W, (gamma, beta) = rng.normal(size=shapes[0]), parameters(rng, shapes[0][0])
@@ -104,26 +108,7 @@ def _fold_question(
         rng.uniform(0.3, 4, len(W)),
     )
     single = [a.astype(np.float32) for a in (W, b, gamma, beta, mean, var)]
-    right = fold(*(a.astype(np.float64) for a in single), 1e-3)
-    expects = tuple(
-        Expect(
-            0,
-            i,
-            right[i],
-            n,
-            SINGLE,
-            wrong(
-                right[i],
-                {
-                    k: fold(*(a.astype(np.float64) for a in single), 1e-3, k)[i]
-                    for k in FOLD_SAYS
-                    if k != "input-overwritten"
-                },
-            ),
-            floor=1.0,
-        )
-        for i, n in enumerate(("W2", "b2"))
-    )
+    expects = _folded((*(a.astype(np.float64) for a in single), 1e-3), SINGLE, 1.0)
     call = Call(name, (*single, 1e-3), take=(0, 1))
     checks.append(
         Check("float32", points[3], (call,), expects, when="With float32 arrays")
@@ -155,10 +140,11 @@ def conv(rng: Rng) -> Question:
 
 
 FREEZE_SAYS = {
+    "batch-used": "In training mode the frozen layers still normalize with the batch: their output differs from evaluation mode.",
     "statistics-drift": "The running statistics drift while the model is fine-tuned. requires_grad does not stop them, and model.train() switches the layers back: keep them in evaluation mode whatever is called.",
     "parameters-drift": "weight or bias of a batch-norm layer still learns: set requires_grad to False.",
     "nothing-learns": "A layer that is no batch norm does not learn any more. Freeze the batch-norm layers only.",
-    "batch-used": "In training mode the frozen layers still normalize with the batch: their output differs from evaluation mode.",
+    "layers-missed": "A batch-norm layer is not frozen at all: its statistics drift, and weight and bias learn. Look at every layer, as model.modules() finds them, and at each kind of batch norm.",
 }
 
 
@@ -172,22 +158,23 @@ def freeze(rng: Rng) -> Question:
         call = Call("*freeze", (x, 5, deep), take=(0, 1, 2, 3))
         expects = (
             Expect(0, 0, np.array(0.0), "the drift of the running statistics", 1e-7,
-                   {"statistics-drift": ANY}, floor=1.0),
+                   {"statistics-drift": ANY, "layers-missed": ANY}, floor=1.0),
             Expect(0, 1, np.array(0.0), "the change of weight and bias", 1e-7,
-                   {"parameters-drift": ANY}, floor=1.0),
+                   {"parameters-drift": ANY, "layers-missed": ANY}, floor=1.0),
             Expect(0, 2, True, "that other layers learn", 0.0, {"nothing-learns": ANY}),
             Expect(0, 3, True, "that training mode gives what evaluation mode gives", 0.0,
-                   {"batch-used": ANY, "statistics-drift": ANY}),
+                   {"batch-used": ANY, "statistics-drift": ANY, "layers-missed": ANY}),
         )  # fmt: skip
         checks.append(Check(category, points, (call,), expects, when=when))
     return Question("ps5.q3", "Freeze batch norm", 3.0, ("freeze_batch_norm",),
-                    tuple(checks), FREEZE_SAYS)  # fmt: skip
+                    tuple(checks), FREEZE_SAYS, fatal=("layers-missed",))  # fmt: skip
 
 
 POPULATION_SAYS = {
     "means-unweighted": "You average the batches with equal weights. A batch counts with its number of rows.",
     "between-missing": "Your variance lacks the spread between the batch means: add the mean of (batch mean - mean)^2.",
     "sample-variance": "Your variance divides by the number of all rows less one. It divides by the number of all rows.",
+    "sample-variance#inside": "You take the variance inside each batch with N_i - 1. Use the divisor N_i, and the parts add up to the variance of all rows.",
     "last-only": "You return the statistics of the last batch.",
     "one-pass-variance": "With inputs near 100,000,000 your variance has no correct digit left: combine distances from the mean, not squares of the values.",
     "input-overwritten": "Your function changes one of the batches.",
@@ -208,12 +195,19 @@ def population(rng: Rng) -> Question:
         rows = np.concatenate(batches)
         means = np.stack([b.mean(0) for b in batches])
         within = np.stack([b.var(0) for b in batches])
-        share = np.array(sizes)[:, None] / sum(sizes)
+        count = np.array(sizes)[:, None]
+        share = count / sum(sizes)
+        with np.errstate(all="ignore"):  # a batch of one row has no such variance
+            inside = within * count / (count - 1)
         right = (rows.mean(0), rows.var(0))
         others: dict[str, tuple[Any, Any]] = {
             "means-unweighted": (means.mean(0), within.mean(0) + means.var(0)),
             "between-missing": (right[0], (share * within).sum(0)),
             "sample-variance": (right[0], rows.var(0, ddof=1)),
+            "sample-variance#inside": (
+                right[0],
+                (share * (inside + (means - right[0]) ** 2)).sum(0),
+            ),
             "last-only": (means[-1], within[-1]),
         }
         expects = tuple(
