@@ -26,9 +26,10 @@ OWN_STATISTICS = (
 )
 # Statistics over other axes have other shapes: what breaks later follows from that.
 STRUCTURAL = frozenset(
-    "stats-over-features stats-over-all per-pixel per-image per-channel over-channels "
-    "over-batch over-all batch-axis reshape-mixes layer".split()  # noqa: SIM905
-)
+    ("stats-over-features", "stats-over-all", "per-pixel", "per-image", "per-channel",
+     "over-channels", "over-batch", "over-all", "batch-axis", "reshape-mixes", "layer",
+     "interleaved", "wrong-axis")
+)  # fmt: skip
 FOLLOWS = " It follows from a mistake that has cost its points."
 MINOR = 0.25  # what a shape that only needs a reshape costs
 Run = Callable[[Sequence[Call]], list[Outcome]]

@@ -215,9 +215,9 @@ def running_statistics(
             mean = b * mean + a * mu if blends else a * mu
         if bug != "var-never-written":
             var = b * var + a * v if blends else a * v
-    if bug == "never-written":
-        mean, var = start
-    return (var, mean) if bug == "mean-var-swapped" else (mean, var)
+        if bug == "mean-var-swapped":
+            mean, var = var, mean
+    return start if bug == "never-written" else (mean, var)
 
 
 DEFAULTS = [f"default-momentum#{value}" for value in (0.1, 0.5, 0.99)]
@@ -578,11 +578,13 @@ def startup(rng: Rng) -> Question:
             {"not-corrected": plain[0] * share,
              "last-only": batches[-1].mean(0), "mean-of-means": batches.mean((0, 1)),
              "power-off": plain[0] * share / (1 - momentum ** (t + 1)),
+             "power-off#N": plain[0] * share / (1 - momentum**n),
              "swapped-weights": swapped[0], "swapped-weights#half": swapped[0] * half,
              "momentum-fixed": fixed[0]},
             {"not-corrected": plain[1] * share, "sample-variance": plain[1] * sample,
              "last-only": batches[-1].var(0), "mean-of-means": batches.var(1).mean(0),
              "power-off": plain[1] * share / (1 - momentum ** (t + 1)),
+             "power-off#N": plain[1] * share / (1 - momentum**n),
              "swapped-weights": swapped[1], "swapped-weights#half": swapped[1] * half,
              "momentum-fixed": fixed[1]},
         )  # fmt: skip

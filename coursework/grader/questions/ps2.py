@@ -242,15 +242,23 @@ def checker(rng: Rng) -> Question:
         return Call(CHECKER, (Remote(f), x, *args), **more)
 
     def check(category: str, points: float, cases: list, when: str = "") -> Check:
-        basic = (1e-5, 1e-3) if category == "values" else ()  # a rough quotient passes
+        basic = (1e-5, 2e-4) if category == "values" else ()  # a rough quotient passes
         calls = tuple(ask(f, x, g, *basic) for f, x, g, _, _ in cases)
         # Of a check whose mistakes differ the first verdict that fails gives the name.
         turned = range(len(cases) if category == "values" else 1)
-        expects = tuple(
-            _verdict(i, c[3], c[4], *(["verdict-turned"] if i in turned else []))
-            for i, c in enumerate(cases)
-        )
-        return Check(category, points, calls, expects, when=when)
+        expects = []
+        for i, (_, _, _, right, bug) in enumerate(cases):
+            expect = _verdict(
+                i, right, bug, *(["verdict-turned"] if i in turned else [])
+            )
+            if bug == "one-sided" and category != "central differences":
+                # These may fail here or not: what fails elsewhere decides between them.
+                weak = dict.fromkeys(
+                    ("always-false", "one-sided", "x-overwritten"), ANY
+                )
+                expect = replace(expect, wrong=weak)
+            expects.append(expect)
+        return Check(category, points, calls, tuple(expects), when=when)
 
     x, y, z = rng.normal(size=(3, 4)), rng.normal(size=7), rng.normal(size=(4, 2)) * 2
     a, b, s = _gradient("coupled", x), _gradient("cubes", y), _gradient("small", z)
@@ -286,14 +294,14 @@ def checker(rng: Rng) -> Question:
             ("coupled", x, spot, False, "always-true"),
         ]),
         check("planted bugs", 0.5, [
-            ("cubes", y, b, True, "always-false"),
+            ("cubes", y, b, True, "one-sided"),
             ("cubes", y, last, False, "first-entries-only"),
             ("coupled", x, diagonal, False, "always-true"),
             ("coupled", x, a / len(x), False, "always-true"),
             ("coupled", many, hidden, False, "average-taken"),
         ]),
         check("relative difference", 0.25, [
-            ("small", z, s, True, "always-false"),
+            ("small", z, s, True, "one-sided"),
             ("small", z, 2 * s, False, "absolute-tolerance"),
             ("small", z, s + 0.01 * np.abs(s).max(), False, "absolute-tolerance"),
             ("cubes", large, 3 * large**2, True, "too-strict"),
