@@ -222,7 +222,7 @@ def test_no_tests_is_nothing_yet():
 
 
 def test_a_test_cannot_read_the_mutants():
-    """What a test is given is a name for the grader's function: no source, no closure."""
+    """What a test is given only names the grader's function: no source, no closure."""
     source = """
 import inspect
 

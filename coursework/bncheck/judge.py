@@ -425,8 +425,9 @@ def _refuted(check: Check, outcomes: list[Outcome]) -> set[str]:
 def _explain(failing: list[tuple[Expect, Any]]) -> set[str]:
     """Return the known mistakes that give the failing answers.
 
-    Of several the nearest are kept. If the answers have none in common, those of the
-    first; a mistake that only says "whatever differs" counts if there is no other.
+    Of several the nearest are kept. A mistake that only says "whatever differs" counts
+    if there is no other. If the answers have none in common, but each has one, those of
+    the first are told.
     """
     strong, weak = [], []
     for expect, got in failing:
@@ -437,7 +438,7 @@ def _explain(failing: list[tuple[Expect, Any]]) -> set[str]:
         common = set.intersection(*choice)
         if common:
             return common
-    return strong[0] or weak[0]
+    return together[0] if all(together) else set()
 
 
 def _is_any(value: Any) -> bool:

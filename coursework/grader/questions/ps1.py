@@ -215,6 +215,8 @@ def running_statistics(
             mean = b * mean + a * mu if blends else a * mu
         if bug != "var-never-written":
             var = b * var + a * v if blends else a * v
+        if bug == "mean-var-swapped#each-step":
+            mean, var = var, mean
         if bug == "mean-var-swapped":
             mean, var = var, mean
     return start if bug == "never-written" else (mean, var)
@@ -234,7 +236,11 @@ def _expect_statistics(
     names = [
         b for b in say.RUNNING if b not in ("parameters-changed", "default-momentum")
     ]
-    names += ["stats-over-features#column", "stats-over-all#one"]
+    names += [
+        "stats-over-features#column",
+        "stats-over-all#one",
+        "mean-var-swapped#each-step",
+    ]
     names += [] if start[0].any() else DEFAULTS
     made = {b: running_statistics(batches, momentum, eps, start, b) for b in names}
     if not start[0].any():

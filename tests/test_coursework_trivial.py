@@ -1,0 +1,51 @@
+"""Functions that do nothing useful earn nothing, whatever they return."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+from bncheck.calls import run_calls
+from bncheck.judge import judge
+from bncheck.toys import TOYS
+
+from coursework.grader import keys
+from coursework.grader.keys import VARIANTS
+from coursework.grader.questions import SETS
+
+TORCH = importlib.util.find_spec("torch") is not None
+TRIVIAL = {
+    "first argument": lambda *a, **k: a[0],
+    "first argument and None": lambda *a, **k: (a[0], None),
+    "all arguments": lambda *a, **k: a,
+    "zeros": lambda *a, **k: (np.zeros(np.shape(a[0])), {}, 0),
+    "ones": lambda *a, **k: (np.ones(np.shape(a[0])), None),
+    "true": lambda *a, **k: True,
+    "false": lambda *a, **k: False,
+    "nan": lambda *a, **k: np.full(np.shape(a[0]), np.nan),
+    "two numbers": lambda *a, **k: (0.0, 1.0),
+    "three numbers": lambda *a, **k: (0.0, 0.0, 0.0),
+    "huge": lambda *a, **k: np.ones(10**7),
+    "text": lambda *a, **k: "right",
+    "object": lambda *a, **k: object(),
+    "empty": lambda *a, **k: np.zeros(0),
+    "beta": lambda *a, **k: (np.zeros_like(a[0]) + a[2], None),
+}
+CASES = [
+    (name, variant, way)
+    for name in ("ps1", "ps2", "ps4", "ps5")
+    for variant in VARIANTS.get(name, ("",))
+    for way in TRIVIAL
+]
+
+
+@pytest.mark.parametrize(("name", "variant", "way"), CASES)
+def test_a_trivial_function_earns_nothing(name, variant, way):
+    namespace = dict.fromkeys(SETS[name].functions, TRIVIAL[way])
+    paid: dict = {}
+    for question in SETS[name].questions(keys.rng(b"trivial" * 3, name), variant):
+        if question.key in ("ps4.q4", "ps5.q3") and not TORCH:
+            continue
+        result = judge(question, lambda c: run_calls(c, namespace, TOYS), paid)
+        assert result["score"] == 0, (question.key, result)
