@@ -91,7 +91,7 @@ def tree(folder: Path, under: str, skipped: tuple[str, ...] = ()) -> Files:
 
 def check_library(set_name: str, variant: str) -> bytes:
     """Return bncheck.zip of a set: the checks and their public cases."""
-    files = tree(HERE / "bncheck", "bncheck")
+    files = tree(HERE.parent / "bncheck", "bncheck")
     cases = public_cases((set_name,), {set_name: variant})
     for case in cases:
         case["variant"] = ""
@@ -153,7 +153,7 @@ def term_page(key: bytes) -> str:
 
 def autograder_files(set_name: str, key: bytes) -> Files:
     """Collect the Gradescope autograder of a set; it holds the key."""
-    files = tree(HERE / "bncheck", "bncheck")
+    files = tree(HERE.parent / "bncheck", "bncheck")
     files |= tree(HERE / "grader", "coursework/grader", ("gradescope",))
     for name in ("__init__.py", "grade.py"):
         files[f"coursework/{name}"] = (HERE / name).read_bytes()

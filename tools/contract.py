@@ -3,7 +3,7 @@
     python tools/contract.py            all pages; one line per broken promise
 
 Each check is a function of a notebook that yields problems (cell, line, text); cells
-are counted from 1, text cells included. tests/test_book.py runs them page by page.
+are counted from 1, text cells included. tests/book/test_book.py runs them page by page.
 """
 
 from __future__ import annotations

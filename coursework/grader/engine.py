@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bncheck.judge import NOT_YET, judge
-
 from coursework.grader import keys
 from coursework.grader.confine import Confinement, find_confinement
 from coursework.grader.questions import SETS

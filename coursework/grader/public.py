@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from bncheck.judge import to_json
 
+from bncheck.judge import to_json
 from coursework.grader.keys import VARIANTS
 from coursework.grader.questions import SETS
 

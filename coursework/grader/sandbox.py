@@ -14,7 +14,6 @@ from typing import Any
 
 from bncheck.calls import Call, Outcome, pack, unpack
 from bncheck.judge import NoAnswerError, to_json
-
 from coursework.grader.confine import Confinement, prepare
 
 LARGEST = 1 << 26  # bytes of one message

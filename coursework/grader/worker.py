@@ -21,6 +21,7 @@ import re  # noqa: E402
 import resource  # noqa: E402
 
 import numpy as np  # noqa: E402
+
 from bncheck import calls as carry  # noqa: E402
 from bncheck.judge import from_json  # noqa: E402
 from bncheck.toys import TOYS  # noqa: E402

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from bncheck.judge import Question
 
+from bncheck.judge import Question
 from coursework.grader.questions import capstone, ps1, ps2, ps3, ps4, ps5
 
 MEMORY = 2048

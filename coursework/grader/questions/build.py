@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from bncheck.judge import Expect
 
+from bncheck.judge import Expect
 from coursework.grader import references as ref
 
 Array = np.ndarray

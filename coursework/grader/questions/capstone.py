@@ -6,9 +6,9 @@ import ast
 from typing import Any
 
 import numpy as np
+
 from bncheck.calls import Call
 from bncheck.judge import ALMOST, CORRECT, NOT_YET, NOTHING_YET, NoAnswerError, Question
-
 from coursework.grader.sandbox import Worker
 
 TIME_LIMIT = 600.0  # seconds for all seeds together

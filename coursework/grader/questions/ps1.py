@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+
 from bncheck.calls import Call, Handle
 from bncheck.judge import Check, Expect, OwnStatistics, Question
-
 from coursework.grader import references as ref
 from coursework.grader.questions import sentences as say
 from coursework.grader.questions.build import (

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+
 from bncheck.calls import Call, Handle, Remote
 from bncheck.judge import Check, Expect, OwnForward, Question
-
 from coursework.grader import references as ref
 from coursework.grader.questions import sentences as say
 from coursework.grader.questions.build import (

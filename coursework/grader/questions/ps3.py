@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from bncheck.calls import Call, unpack
 from bncheck.judge import ALMOST, CORRECT, NOT_YET, NOTHING_YET, NoAnswerError, Question
-
 from coursework.grader import keys
 from coursework.grader import references as ref
 from coursework.grader.questions.ps1 import running_statistics
@@ -36,7 +36,7 @@ LISTINGS = [
     "train-mode-at-test",
 ]
 
-# Place, and how many simple tests miss it: see `tests/test_coursework_tests.py`.
+# Place, and how many simple tests miss it: see `tests/coursework/test_tests.py`.
 POOL = {
     "easy": {
         "stats-over-features": "the training output",

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from bncheck.calls import Call, Handle
 from bncheck.judge import Check, Expect, OwnForward, Question
-
 from coursework.grader import references as ref
 from coursework.grader.questions import sentences as say
 from coursework.grader.questions.build import (

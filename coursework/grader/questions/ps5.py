@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from bncheck.calls import Call
 from bncheck.judge import Check, Expect, Question
-
 from coursework.grader.questions.build import (
     ANY,
     LARGE_MEAN,

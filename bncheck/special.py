@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from bncheck.judge import ALMOST, CORRECT, NOT_YET, NOTHING_YET, Question
 
 Pair = tuple[Callable, Callable]

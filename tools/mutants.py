@@ -1,6 +1,6 @@
 """Break bnlib on purpose, one line at a time, and see which test notices.
 
-Run ``python tests/mutants.py`` (about two minutes). Each mutant is made in a temporary
+Run ``python tools/mutants.py`` (about two minutes). Each mutant is made in a temporary
 copy; the working tree is not touched. The exit code is 1 when a mutant survives.
 A mutant whose source text is not found exactly once is an error: update the table.
 """
@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = [f"test_{name}.py" for name in ("functional", "errors", "layers")]
-TESTS += ["test_graph.py", "test_properties.py"]
+TESTS = [f"bnlib/test_{name}.py" for name in ("functional", "errors", "layers")]
+TESTS += ["bnlib/test_graph.py", "bnlib/test_properties.py"]
 F, RELATIVES = "functional.py", "relatives.py"
 LAYERS, GRAPH, BLOCKS = "layers.py", "graph.py", "blocks.py"
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from bncheck.glue import GLUE
 
 LARGEST = 1_000_000  # numbers in an array that is sent back

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bncheck.calls import run_calls
-from bncheck.judge import Check, Question, judge
-from bncheck.toys import TOYS
 from coursework_bank.bank import BANK
 from coursework_bank.entry import HERE, Bug, mutate, reference
 
+from bncheck.calls import run_calls
+from bncheck.judge import Check, Question, judge
+from bncheck.toys import TOYS
 from coursework.grader import keys
 from coursework.grader.confine import NoConfinementError, find_confinement
 from coursework.grader.engine import Options, _veto, grade_one

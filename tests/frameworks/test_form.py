@@ -12,7 +12,7 @@ from browser import find_browser
 from bnlib.conventions import CONVENTIONS, convert
 from frameworks import form
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SAMPLES, POSITIONS = 12, 5
 PAIRS = list(itertools.product(CONVENTIONS, CONVENTIONS))
 

@@ -6,10 +6,10 @@ import importlib.util
 
 import numpy as np
 import pytest
+
 from bncheck.calls import run_calls
 from bncheck.judge import judge
 from bncheck.toys import TOYS
-
 from coursework.grader import keys
 from coursework.grader.keys import VARIANTS
 from coursework.grader.questions import SETS

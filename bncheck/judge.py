@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from bncheck.calls import Call, Opaque, Outcome, pack, unpack
 from bncheck.observe import OBSERVERS
 

@@ -1,7 +1,7 @@
 """Every exercise answers stub, solution, wrong and near answers as it should.
 
 The stub and the solution come from the notebook itself; wrong answers and near misses
-stand in tests/exercise_answers/chNN.py.
+stand in tests/bncheck/exercise_answers/chNN.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 from bnlib.exercises import feedback
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 

@@ -20,7 +20,7 @@ from bnlib.conventions import (
     train_step,
 )
 
-RECORDS = Path(__file__).resolve().parent.parent / "frameworks" / "records"
+RECORDS = Path(__file__).resolve().parents[2] / "frameworks" / "records"
 SHAPES = [(6, 3), (4, 3, 2, 5)]
 WEIGHT = 0.2  # of the new value, in every convention
 PAIRS = [f"{a} {b}" for a, b in permutations(CONVENTIONS, 2)]

@@ -15,7 +15,7 @@ import pytest
 
 from bnlib import data
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"train": 7000, "validation": 1000, "test": 2000}
 
 

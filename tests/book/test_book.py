@@ -14,7 +14,7 @@ import prose
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = contract.toc_pages()
 DRAFT = """
 (ch-sample)=

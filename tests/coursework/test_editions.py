@@ -21,7 +21,7 @@ from coursework.grader.questions import SETS
 from coursework.grader.questions.ps3 import LISTINGS, draw_listings
 from coursework.grader.reading import read_submission
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KEY = b"a key for the tests of the editions"
 RUN = """
 import json, sys
@@ -151,7 +151,7 @@ def test_the_student_edition_holds_no_solution(edition):
 
 def test_the_student_library_defines_nothing_that_is_asked():
     asked = {f for chosen in SETS.values() for f in chosen.functions}
-    for path in (build.HERE / "bncheck").glob("*.py"):
+    for path in (build.ROOT / "bncheck").glob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
         named = {n.name for n in ast.walk(tree) if hasattr(n, "name") and n.name}
         assert not named & asked, path
