@@ -10,11 +10,13 @@ import base64
 import builtins
 import dis
 import functools
+import os
 import re
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +84,8 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     status : str
-        ``"ok"``, ``"raised"``, ``"missing"`` (no such function) or ``"stub"`` (None).
+        ``"ok"``, ``"raised"``, ``"missing"`` (no such function), ``"stub"`` (None) or
+        ``"machine"`` (it failed, but not by the student's code: see `machine_error`).
     outputs : dict of int to object
         The items that were asked for.
     after : dict of int to object
@@ -296,6 +299,9 @@ def _run(
         outputs = {i: _sendable(items[i]) for i in call.take if i < len(items)}
         after = {i: _argument(args[i]) for i in call.after}
     except BaseException as error:  # a student's function may raise anything, exits too
+        reason = machine_error(error)
+        if reason:
+            return Outcome("machine", {}, {}, 0, reason), [], []
         return Outcome("raised", {}, {}, 0, describe(error)), [], []
     return Outcome("ok", outputs, after, len(items)), args, items
 
@@ -349,6 +355,7 @@ HARMLESS = (
 )
 MOST_SIZES, LARGEST_SIZE = 8, 24  # of the numbers in such a message
 ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
+OWN_FILES = ("cell ", "file", "<ipython")  # names of a student's pieces of code
 
 
 def describe_error(error: BaseException) -> str:
@@ -394,6 +401,44 @@ def describe_error_safely(error: BaseException, words: frozenset[str]) -> str:
     return f"{_name(error)}{': ' + message if safe and message else ''}{_line(error)}"
 
 
+def machine_error(error: BaseException) -> str:
+    """Say what of the machine or of a library failed; nothing if it is the student's.
+
+    That is an `OSError` or `ImportError` that came up with no line of the student's in
+    between: while a library imported a part of itself, or under none of their lines at
+    all. A file that a student's line opens, and a package that it imports, are theirs.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+
+    Returns
+    -------
+    reason : str
+        Type, the system's own words, and the module; no word of the exception's.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [i for i, f in enumerate(frames) if f.filename.startswith(OWN_FILES)]
+        below = frames[own[-1] + 1 :] if own else frames
+        importing = any(
+            f.name == "<module>" and not f.filename.startswith("<") for f in below
+        )
+        if isinstance(error, OSError | ImportError) and (importing or not own):
+            words = os.strerror(error.errno) if getattr(error, "errno", None) else ""
+            missing = str(getattr(error, "name", None) or "")
+            if re.fullmatch(r"[\w.]{1,80}", missing):
+                words = f"no module {missing}"
+            module = re.sub(r"\W", "", Path(below[-1].filename).stem) if below else ""
+            place = f" in {module[:40]}, line {below[-1].lineno}" if module else ""
+            return f"{_name(error)}{': ' + words if words else ''}{place}"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
 def _made(error: BaseException) -> bool:
     """Say whether a student's line raised it, and not Python or NumPy themselves."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -421,7 +466,7 @@ def _name(error: BaseException) -> str:
 
 def _line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.filename.startswith(("cell ", "file", "<ipython"))]
+    own = [f for f in frames if f.filename.startswith(OWN_FILES)]
     if not own:
         return ""
     place = own[-1].filename if own[-1].filename.startswith("cell ") else "your code"

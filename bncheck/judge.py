@@ -351,7 +351,7 @@ def _judge_check(
     """Return what is wrong in one check: at most one main fault, and one of shape."""
     for call, outcome in zip(check.calls, outcomes, strict=True):
         start = f"{check.when} " if check.when else ""
-        if outcome.status == "raised":
+        if outcome.status in ("raised", "machine"):
             name = call.function.lstrip("*=")
             text = f"{start}{name} stopped with {outcome.error}."
             return [Fault(check, text, breaks=True)]

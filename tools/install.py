@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from browser import find_browser
+from parts import missing
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.txt"
@@ -84,11 +84,10 @@ def install_for_ci() -> int:
         return 0
     if install_torch():
         return 1
-    packages = [] if find_browser() else ["chromium", "fonts-dejavu-core"]
-    packages += [] if shutil.which("bwrap") else ["bubblewrap", "libseccomp2"]
+    packages = [name for part in missing() for name in part.packages]
     if not packages or not shutil.which("apt-get"):
         return 0
-    print(f"Installing {packages[0]} ...")
+    print(f"Installing {', '.join(packages)} ...")
     root = [] if os.geteuid() == 0 else ["sudo"]
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     for arguments in (

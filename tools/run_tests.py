@@ -6,7 +6,6 @@ succeeded. The last lines repeat the summary of each check.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from notebooks import all_notebooks, problem_sets
+from parts import missing
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 120
@@ -89,9 +89,10 @@ def tally(results: list[Result]) -> tuple[int, int, int]:
 
 
 def main() -> int:
-    has_torch = importlib.util.find_spec("torch") is not None
-    if not has_torch and os.environ.get("CI") == "true":
-        print("Stopped: CI needs torch, and it is not installed.")
+    left_out = missing()
+    if left_out and os.environ.get("CI") == "true":
+        names = ", ".join(part.name for part in left_out)
+        print(f"Stopped: CI must leave nothing out, and this machine lacks {names}.")
         return 1
     start = time.perf_counter()
     results = steps()
@@ -100,8 +101,8 @@ def main() -> int:
     for result in results:
         verdict = "FAILED" if result.code else "skipped" if result.skipped else "ok"
         print(f"{verdict:8}{result.seconds:6.0f} s  {result.name}: {result.last}")
-    if not has_torch:
-        print("The checks against torch were skipped: torch is not installed.")
+    for part in left_out:
+        print(f"Left out: {part.left_out}. {part.name} is missing: {part.how}.")
     passed, failed, skipped = tally(results)
     print(f"Total: {passed} passed, {failed} failed, {skipped} skipped")
     bad = [result.name for result in results if result.code]

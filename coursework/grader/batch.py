@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coursework.grader import collect, keys, output, reading
+from coursework.grader import collect, keys, output, reading, sandbox
 from coursework.grader.collect import Found
 from coursework.grader.engine import Options
 from coursework.grader.report import Report, file_names
@@ -94,9 +94,11 @@ def grade_task(task: Task, data: bytes) -> Record:
         graded = task.grade(submission, task.set_name, task.key, task.options)
         json.dumps(graded, allow_nan=False)
         return {"report": graded, "shapes": submission.shapes}
+    except sandbox.SetUpError as error:
+        return failure(task, f"set-up error, no score: {error}")
     except Exception as error:  # one bad file never stops the batch
         kind = type(error).__name__
-        record = failure(task, f"set-up or grader error ({kind})")
+        record = failure(task, f"the grader failed, no score ({kind})")
         return {**record, "traceback": traceback.format_exc()}
 
 

@@ -8,6 +8,9 @@ Two means, each enough by itself; the first that works is taken:
   kernel from 5.13 on and libseccomp.
 
 The filter leaves a worker no socket and no second process, so that nothing outlives it.
+
+Under each of them a worker can write to one small folder, which is gone afterwards: a
+library that asks for a temporary folder must find one, or right code fails.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ PLAIN = ("numpy",)  # what the first three sets may import
 LAYERS = ("bubblewrap", "landlock")
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
 FOREIGN = ("/usr/lib/python3/dist-packages", "/usr/local/lib")
+SCRATCH = 1 << 24  # bytes that a worker may write
 
 
 class Confinement(NamedTuple):
@@ -197,15 +201,15 @@ def _filter_file() -> tempfile.SpooledTemporaryFile:
 
 
 class Start(NamedTuple):
-    """How to start a worker: its command, site folder, and the rules it is sent."""
+    """How to start a worker: its command, the rules it is sent, its scratch folder."""
 
     command: list[str]
-    site: str
     rules: dict[str, list[str]]
     files: list[int]
+    scratch: str
 
 
-def prepare(confinement: Confinement, whole_site: bool) -> Start:
+def prepare(confinement: Confinement, whole_site: bool, scratch: str) -> Start:
     """Say how a worker is started under a confinement.
 
     Parameters
@@ -214,6 +218,8 @@ def prepare(confinement: Confinement, whole_site: bool) -> Start:
         The means.
     whole_site : bool
         Whether all installed packages may be imported (torch), or NumPy only.
+    scratch : str
+        An empty folder that the worker may write to; bubblewrap makes its own.
 
     Returns
     -------
@@ -224,7 +230,7 @@ def prepare(confinement: Confinement, whole_site: bool) -> Start:
     if confinement.layer == "bubblewrap":
         return _prepare_bubblewrap(python, whole_site)
     folder = _site(PLAIN).name
-    rules: dict[str, list[str]] = {"read": [], "list": []}
+    rules: dict[str, list[str]] = {"read": [], "list": [], "write": []}
     sites = [sysconfig.get_path("purelib")] if whole_site else []
     if confinement.layer == "landlock":
         places = own_files() | packages((*PLAIN, "landlockpy", "pyseccomp"))
@@ -242,8 +248,9 @@ def prepare(confinement: Confinement, whole_site: bool) -> Start:
         read += ["/dev/urandom", "/dev/zero"]
         rules["read"] = [p for p in dict.fromkeys(read) if os.path.exists(p)]
         rules["list"] = [str(Path(stdlib_paths()[0]).parent)]
+        rules["write"] = [scratch]
     command = [*python, f"{folder}/worker.py", os.pathsep.join([folder, *sites])]
-    return Start(command, folder, rules, [])
+    return Start(command, rules, [], scratch)
 
 
 def _prepare_bubblewrap(python: list[str], whole_site: bool) -> Start:
@@ -265,8 +272,8 @@ def _prepare_bubblewrap(python: list[str], whole_site: bool) -> Start:
     for path in FOREIGN:
         if os.path.isdir(path) and not prefix().is_relative_to(path):
             arguments += ["--tmpfs", path]
-    small = ["--size", str(1 << 24), "--tmpfs"]
-    arguments += ["--dev", "/dev", *small, "/dev/shm", "--remount-ro", "/dev"]
+    small = ["--size", str(SCRATCH), "--tmpfs"]
+    arguments += ["--dev", "/dev", "--remount-ro", "/dev"]
     arguments += [*small, "/tmp", "--chdir", "/tmp"]
     for name, place in (own_files() | packages(PLAIN)).items():
         arguments += ["--ro-bind", str(place), f"/site/{name}"]
@@ -279,4 +286,4 @@ def _prepare_bubblewrap(python: list[str], whole_site: bool) -> Start:
     os.lseek(number, 0, os.SEEK_SET)
     arguments += ["--seccomp", str(number), "--"]
     command = [*arguments, *python, "/site/worker.py", os.pathsep.join(sites)]
-    return Start(command, "/site", {"read": [], "list": []}, [number])
+    return Start(command, {"read": [], "list": [], "write": []}, [number], "/tmp")

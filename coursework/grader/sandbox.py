@@ -8,24 +8,26 @@ import os
 import signal
 import struct
 import subprocess
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bncheck.calls import Call, Outcome, pack, unpack
 from bncheck.judge import NoAnswerError, to_json
-from coursework.grader.confine import Confinement, prepare
+from coursework.grader.confine import SCRATCH, Confinement, prepare
 
 LARGEST = 1 << 26  # bytes of one message
 RESTARTS = 12  # of one submission's worker
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
-    "HOME": "/tmp",
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
-    "MPLCONFIGDIR": "/tmp",
 }
+FOLDERS = ("HOME", "TMPDIR", "MPLCONFIGDIR")  # what libraries take to write to
+LOOK = 0.25  # seconds between two looks at a worker's time and space
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 STARTING = 60.0  # seconds to import torch on a busy machine
 
@@ -74,7 +76,8 @@ class Worker:
         self.problems: list[tuple[str, str]] = []
         self.starts = 0
         self._process: subprocess.Popen | None = None
-        self._late = False
+        self._scratch: tempfile.TemporaryDirectory | None = None
+        self._late = self._full = False
 
     def __enter__(self) -> Worker:
         return self
@@ -101,6 +104,8 @@ class Worker:
         ------
         WorkerError
             Time, memory, an exit, or an answer that is none.
+        SetUpError
+            As `ask` raises it.
         """
         reply = self.ask({"calls": [to_json(call) for call in calls]})
         try:
@@ -141,6 +146,8 @@ class Worker:
         ------
         WorkerError
             There was none.
+        SetUpError
+            The machine or a library failed, not the student's code.
         """
         self.start()
         limit = time_limit or self.time_limit
@@ -151,18 +158,24 @@ class Worker:
                 while "ask" in reply and serve is not None:
                     self._send(serve(reply))
                     reply = self._receive()
+                _refuse_machine_errors(reply)
                 return reply
             except (OSError, EOFError, ValueError) as error:
                 raise self._ended(error, limit) from error
 
     def _ended(self, error: Exception, limit: float) -> WorkerError:
         """Say why there was no answer."""
-        late, malformed = self._late, isinstance(error, ValueError)
+        late, full = self._late, self._full
+        malformed = isinstance(error, ValueError)
         self.end()
         if late:
             return WorkerError(
                 f"Your code did not finish within {limit:g} s. Look for a loop that "
                 "never ends."
+            )
+        if full:
+            return WorkerError(
+                f"Your code wrote more than {SCRATCH >> 20} MiB of files."
             )
         if malformed:
             return WorkerError("the worker's answer was not of the agreed form")
@@ -186,8 +199,11 @@ class Worker:
         if self.starts >= RESTARTS:
             raise WorkerError("Your code ended its process too often.")
         self.starts += 1
-        self._late = False
-        plan = prepare(self.confinement, whole_site=bool(self.imports))
+        self._late = self._full = False
+        self._scratch = tempfile.TemporaryDirectory(
+            prefix="scratch-", ignore_cleanup_errors=True
+        )
+        plan = prepare(self.confinement, bool(self.imports), self._scratch.name)
         to_worker, to_grader = os.pipe(), os.pipe()
         files = [to_worker[0], to_grader[1], *plan.files]
         layer = self.confinement.layer
@@ -196,8 +212,8 @@ class Worker:
             self._process = subprocess.Popen(
                 command,
                 pass_fds=files,
-                env=self.environment,
-                cwd="/",
+                env=self.environment | dict.fromkeys(FOLDERS, plan.scratch),
+                cwd=self._scratch.name,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -242,6 +258,7 @@ class Worker:
             try:
                 self._send(message)
                 reply = self._receive()
+                _refuse_machine_errors(reply)
                 problems = [(str(a)[:80], str(b)[:400]) for a, b in reply["problems"]]
             except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
                 raise self._ended(error, self.time_limit) from error
@@ -257,6 +274,7 @@ class Worker:
         process.wait()
         process.stderr.close()
         self._close()
+        self._scratch.cleanup()
 
     def _close(self) -> None:
         for number in (self._in, self._out):
@@ -265,20 +283,26 @@ class Worker:
 
     @contextlib.contextmanager
     def _deadline(self, seconds: float) -> Any:
-        """Kill the process when the time is over: the pipes then end."""
-        pid = self._process.pid
+        """Kill the process when its time or its space is over: the pipes then end."""
+        pid, folder, done = self._process.pid, self._scratch.name, threading.Event()
+        end = time.monotonic() + seconds
 
-        def kill() -> None:
-            self._late = True
-            with contextlib.suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
+        def watch() -> None:
+            while not done.wait(min(LOOK, max(end - time.monotonic(), 0))):
+                self._late = time.monotonic() >= end
+                self._full = size_of(folder) > SCRATCH
+                if self._late or self._full:
+                    with contextlib.suppress(OSError):
+                        os.killpg(pid, signal.SIGKILL)
+                    return
 
-        timer = threading.Timer(seconds, kill)
-        timer.start()
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
         try:
             yield
         finally:
-            timer.cancel()
+            done.set()
+            watcher.join()
 
     # --- messages -------------------------------------------------------------------
 
@@ -312,12 +336,29 @@ class Worker:
 
 
 class SetUpError(RuntimeError):
-    """A worker cannot be started on this machine: nobody's score is touched."""
+    """The machine or a library failed, not the student's code: no score is touched."""
+
+
+def _refuse_machine_errors(reply: Mapping[str, Any]) -> None:
+    """Stop where the worker says that the machine or a library failed."""
+    for place, reason in reply.get("machine", []):
+        raise SetUpError(f"{str(place)[:80]}: {str(reason)[:400]}")
+
+
+def size_of(folder: str) -> int:
+    """Return the bytes of all files below a folder; each entry counts as one page."""
+    total = 0
+    for place, folders, files in os.walk(folder):
+        total += 4096 * (len(folders) + len(files))
+        for name in files:
+            with contextlib.suppress(OSError):  # it was there a moment ago
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
 
 
 def _outcome(packed: list) -> Outcome:
     status, outputs, after, count, error = packed
-    if status not in ("ok", "raised", "missing", "stub"):
+    if status not in ("ok", "raised", "missing", "stub", "machine"):
         raise ValueError("expected a known status")
     return Outcome(
         status,

@@ -75,6 +75,9 @@ def confine_by_landlock(rules: dict) -> None:
 
     rules_of_calls = make_filter(in_namespace=False)
     read = AccessFS.READ_FILE | AccessFS.READ_DIR | AccessFS.EXECUTE
+    write = AccessFS.WRITE_FILE | AccessFS.TRUNCATE | AccessFS.REFER
+    write |= AccessFS.MAKE_REG | AccessFS.REMOVE_FILE
+    write |= AccessFS.MAKE_DIR | AccessFS.REMOVE_DIR
     scopes = Scope.SIGNAL | Scope.ABSTRACT_UNIX_SOCKET
     with Ruleset(scoped=scopes) as ruleset:
         for path in rules["read"]:
@@ -82,6 +85,8 @@ def confine_by_landlock(rules: dict) -> None:
             ruleset.allow_path(path, read if folder else read & ~AccessFS.READ_DIR)
         for path in rules["list"]:
             ruleset.allow_path(path, AccessFS.READ_DIR)
+        for path in rules["write"]:
+            ruleset.allow_path(path, read & ~AccessFS.EXECUTE | write)
         ruleset.allow_path("/dev/null", AccessFS.READ_FILE | AccessFS.WRITE_FILE)
         ruleset.restrict()
     rules_of_calls.load()
@@ -95,13 +100,17 @@ def load(chunks: list, blocked: list) -> dict:
     words = frozenset(re.findall(r"\w+", "\n".join(source for _, source in chunks)))
     for name in blocked:
         block(name)
-    problems = []
+    problems, machine = [], []
     for label, source in chunks:
         try:
             exec(compile(source, label, "exec"), namespace)
         except BaseException as error:  # a submission may raise anything
-            problems.append([label, describe(error)])
-    return {"problems": problems}
+            reason = carry.machine_error(error)
+            if reason and not isinstance(error, ModuleNotFoundError):
+                machine.append([label, reason])
+            else:  # a package that is not here was the student's choice
+                problems.append([label, describe(error)])
+    return {"problems": problems, "machine": machine}
 
 
 def block(name: str) -> None:
@@ -153,7 +162,7 @@ def restore(mine: object, after: object) -> None:
 def run_tests(pattern: str, remotes: list) -> dict:
     """Call each test of the student with functions that the grader runs."""
     given = [ask(name) for name in remotes]
-    verdicts = {}
+    verdicts, machine = {}, []
     for name, test in list(namespace.items()):
         if name.startswith(pattern) and callable(test):
             try:
@@ -165,7 +174,9 @@ def run_tests(pattern: str, remotes: list) -> dict:
                 verdicts[name] = ["failed", ""]
             except BaseException as error:  # a test may raise anything
                 verdicts[name] = ["raised", describe(error)]
-    return {"verdicts": verdicts}
+                reason = carry.machine_error(error)
+                machine += [[name, reason]] if reason else []
+    return {"verdicts": verdicts, "machine": machine}
 
 
 def answer(message: dict) -> dict:
@@ -178,7 +189,9 @@ def answer(message: dict) -> dict:
         return run_tests(message["tests"], message["remotes"])
     todo = [from_json(c) for c in message["calls"]]
     outcomes = carry.run_calls(todo, namespace, TOYS, describe)
+    failed = zip(todo, outcomes, strict=True)
     return {
+        "machine": [[c.function, o.error] for c, o in failed if o.status == "machine"],
         "outcomes": [
             [
                 o.status,
@@ -188,7 +201,7 @@ def answer(message: dict) -> dict:
                 o.error,
             ]
             for o in outcomes
-        ]
+        ],
     }
 
 

@@ -129,7 +129,7 @@ def test_a_feedback_page_tells_states_in_words_and_each_lost_point():
 
 
 def test_the_summary_counts_and_puts_failures_first():
-    error = {**make_report("Zoe"), "error": "set-up or grader error (OSError)"}
+    error = {**make_report("Zoe"), "error": "the grader failed, no score (OSError)"}
     error |= {"results": [], "hand": [], "score": None, "points": None}
     shapes = {"f": "aa"}
     entries = [
@@ -142,7 +142,7 @@ def test_the_summary_counts_and_puts_failures_first():
     text = " ".join(Page(pages.summary_page(entries, {}, names)).text.split())
     assert "students4" in text
     assert text.index("Not graded: 1") < text.index("Scores")
-    assert "Zoe (ps1.ipynb): set-up or grader error (OSError)" in text
+    assert "Zoe (ps1.ipynb): the grader failed, no score (OSError)" in text
     assert "mean, from the grader2.33 of 3" in text
     assert "median2" in text
     assert "2 students With eps = 0.1 your output differs." in text
@@ -366,7 +366,7 @@ def test_one_bad_file_does_not_stop_the_others(room, jobs, capsys):
     (room / "in" / "Fay.zip").write_bytes(b"no zip")
     assert run(room, "--jobs", jobs) == grade.SOME_NOT
     stored = json.loads((room / "out" / "reports" / "Bo.json").read_text())["report"]
-    assert stored["error"] == "set-up or grader error (OSError)"
+    assert stored["error"] == "the grader failed, no score (OSError)"
     assert stored["score"] is None
     rows = list(csv.reader((room / "out" / "gradebook.csv").open(encoding="utf-8-sig")))
     assert [r[0] for r in rows[1:]] == ["Ada", "Bo", "Cy", "Di Fu", "Eve", "Fay"]
