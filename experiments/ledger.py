@@ -1,65 +1,48 @@
-"""The claims ledger: the verdicts of all experiments as one table."""
+"""The claims ledger: the verdicts of all experiments, as text for a page."""
 
 from __future__ import annotations
 
-import importlib
-
-from experiments.__main__ import NAMES
-from experiments.runner import Row, record
-
-COLUMNS = ("claim", "source", "kind", "setting", "effect", "verdict", "chapter")
+from experiments.claims import Claim
+from experiments.runner import module, names, record
 
 
-def ledger() -> list[Row]:
-    """Return the claims of all experiments, judged by their stored tables.
-
-    Returns
-    -------
-    rows : list of dict
-        With the keys of `COLUMNS`.
-    """
-    modules = (importlib.import_module(f"experiments.{name}") for name in NAMES)
-    return [row for module in modules for row in module.claims()]
+def ledger() -> list[Claim]:
+    """Return the claims of all experiments, judged by their stored tables."""
+    return [claim for name in names() for claim in module(name).claims()]
 
 
 def as_markdown() -> str:
-    """Return the ledger as text for a page of the book: a heading for each claim.
+    """Return the ledger as text for a page of the book.
 
-    Returns
-    -------
-    text : str
-        MyST Markdown; a list under each claim, because a wide table is hard to read
-        on a phone.
+    A list under each claim, because a wide table is hard to read on a phone.
     """
     parts = []
     for number, row in enumerate(ledger(), start=1):
-        source = " and ".join(_source(s) for s in row["source"].split("; "))
+        source = " and ".join(_source(s) for s in row.source.split("; "))
         parts.append(
-            f"**{number}. {row['claim']}: *{row['verdict']}*.**\n\n"
+            f"**{number}. {row.claim}: *{row.verdict}*.**\n\n"
             f"- Source: {source}\n"
-            f"- Kind: {row['kind']}\n"
-            f"- Setting: {row['setting']}\n"
-            f"- Effect: {row['effect']}\n"
-            f"- Chapter: {{ref}}`{row['chapter']}`\n"
+            f"- Kind: {row.kind}\n"
+            f"- Setting: {row.setting}\n"
+            f"- Effect: {row.effect}\n"
+            f"- Rule: {row.rule}\n"
+            f"- Chapter: {{ref}}`{row.chapter}`\n"
         )
     return "\n".join(parts)
 
 
 def provenance() -> str:
-    """Return one line for each experiment: command, versions, duration.
-
-    Returns
-    -------
-    text : str
-        Plain text.
-    """
-    lines = []
-    for name in NAMES:
-        made = record(name)
-        lines.append(
-            f"{made['made_by']}: {made['date']}, Python {made['python']}, NumPy "
-            f"{made['numpy']}, {made['machine']}, {made['seconds'] // 60} minutes"
-        )
+    """Return a line for each run that made tables: command, date, versions, time."""
+    lines: dict[str, None] = {}  # one run may have made several tables
+    for name in names():
+        for made in record(name).values():
+            seconds = made["seconds"]
+            time = f"{seconds // 60} minutes" if seconds >= 120 else f"{seconds} s"
+            line = (
+                f"{made['made_by']}: {made['date']}, Python {made['python']}, NumPy "
+                f"{made['numpy']}, {made['machine']}, {time}"
+            )
+            lines[line] = None
     return "\n".join(lines)
 
 

@@ -1,29 +1,133 @@
-"""Run tasks in parallel; store and load tables with a record of how they were made."""
+"""Run experiments: each finished seed is kept, each table is written whole.
+
+An experiment is a module of this package with ``STAGES`` and ``claims``. Its stages
+run one after the other; each is a list of tasks, which run in parallel, and gives one
+table.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import platform
+import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
-RESULTS = Path(__file__).parent / "results"
+import experiments
+from experiments.claims import Table
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+KEPT = HERE.parent / "_build" / "experiments"  # finished tasks of unfinished stages
 Row = dict[str, Any]
+Task = dict[str, Any]
+
+
+class Stage(NamedTuple):
+    """What gives one table.
+
+    Attributes
+    ----------
+    table : str
+        Its name.
+    function : callable
+        Takes a task's items as keyword arguments, returns rows.
+    tasks : callable
+        Takes a function that loads an earlier table of the experiment by its name;
+        returns the tasks: as a rule one for each setting and seed.
+    alone : bool
+        Whether tasks must run one at a time, because they measure time.
+    """
+
+    table: str
+    function: Callable[..., list[Row]]
+    tasks: Callable[[Callable[[str], Table]], list[Task]]
+    alone: bool = False
+
+
+def names() -> list[str]:
+    """Return the names of all experiments: the modules that have stages."""
+    found = sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
+    found = [name for name in found if not name.startswith("_")]
+    return [name for name in found if hasattr(module(name), "STAGES")]
+
+
+def module(name: str) -> ModuleType:
+    """Return the module of an experiment."""
+    return importlib.import_module(f"experiments.{name}")
+
+
+def run(
+    name: str,
+    tables: Sequence[str] = (),
+    jobs: int = 1,
+    dask: str | None = None,
+    results: Path = RESULTS,
+) -> dict[str, int]:
+    """Run an experiment, or some of its tables, and store them.
+
+    Parameters
+    ----------
+    name : str
+        The experiment.
+    tables : sequence of str
+        Which of its tables; all if there are none.
+    jobs : int
+        Processes on this machine.
+    dask : str, optional
+        Address of a Dask scheduler; then the tasks run there.
+    results : Path
+        Where results are stored.
+
+    Returns
+    -------
+    counts : dict of str to int
+        Number of rows of each table that was stored.
+    """
+    counts = {}
+    for stage in module(name).STAGES:
+        if tables and stage.table not in tables:
+            continue
+        tasks = stage.tasks(lambda table: load(name, table, results))
+        print(f"{name}, {stage.table}: {len(tasks)} runs", flush=True)
+        started = time.perf_counter()
+        kept = KEPT / name / _fingerprint(name, stage)
+        rows = run_tasks(stage.function, tasks, 1 if stage.alone else jobs, dask, kept)
+        store(name, stage.table, rows, time.perf_counter() - started, results)
+        shutil.rmtree(kept, ignore_errors=True)
+        counts[stage.table] = len(rows)
+    return counts
+
+
+def _fingerprint(name: str, stage: Stage) -> str:
+    """Name the code that a stage's rows come from; other code starts afresh."""
+    digest = hashlib.sha256(f"{stage.table} {np.__version__}".encode())
+    for path in [HERE / f"{name}.py", *sorted((HERE.parent / "bnlib").glob("*.py"))]:
+        digest.update(path.read_bytes())
+    return f"{stage.table}-{digest.hexdigest()[:16]}"
+
+
+# --- tasks ----------------------------------------------------------------------------
 
 
 def run_tasks(
     function: Callable[..., list[Row]],
-    tasks: list[dict[str, Any]],
+    tasks: list[Task],
     jobs: int = 1,
     dask: str | None = None,
+    kept: Path | None = None,
 ) -> list[Row]:
     """Call a function once for each task and join the rows, in the tasks' order.
 
@@ -37,12 +141,50 @@ def run_tasks(
         Processes on this machine.
     dask : str, optional
         Address of a Dask scheduler; then the tasks run there.
+    kept : Path, optional
+        Folder for the rows of each finished task; what is there is not run again.
 
     Returns
     -------
     rows : list of dict
         All rows.
     """
+    results: dict[int, list[Row]] = {}
+    paths = {i: _kept_path(kept, task) for i, task in enumerate(tasks)}
+    for i, path in paths.items():
+        if path and path.exists():
+            results[i] = json.loads(path.read_text("utf-8"))
+    if results:
+        print(f"  {len(results)} of {len(tasks)} runs were finished before", flush=True)
+    todo = {i: task for i, task in enumerate(tasks) if i not in results}
+    started = time.perf_counter()
+    for done, (i, rows) in enumerate(_in_parallel(function, todo, jobs, dask), 1):
+        results[i] = rows
+        if path := paths[i]:
+            _write_whole(path, json.dumps(rows, default=lambda v: v.item()))
+        seconds = time.perf_counter() - started
+        left = seconds / done * (len(todo) - done)
+        print(
+            f"  {done}/{len(todo)} runs, {seconds:.0f} s gone, about {left:.0f} s left",
+            flush=True,
+        )
+    return [row for i in range(len(tasks)) for row in results[i]]
+
+
+def _kept_path(kept: Path | None, task: Task) -> Path | None:
+    if kept is None:
+        return None
+    name = hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()
+    return kept / f"{name[:16]}.json"
+
+
+def _in_parallel(
+    function: Callable[..., list[Row]],
+    todo: dict[int, Task],
+    jobs: int,
+    dask: str | None,
+) -> Iterator[tuple[int, list[Row]]]:
+    """Yield number and rows of each task, in the order in which they end."""
     import joblib  # noqa: PLC0415  only needed to run, not to read
 
     client, backend = nullcontext(), nullcontext()
@@ -51,76 +193,79 @@ def run_tasks(
 
         client = Client(dask)
         backend = joblib.parallel_config("dask", client=client)
-    started, done, results = time.perf_counter(), 0, {}
     with client, backend:
         parallel = joblib.Parallel(jobs, return_as="generator_unordered")
-        calls = (joblib.delayed(_numbered)(i, function, t) for i, t in enumerate(tasks))
-        for i, rows in parallel(calls):
-            results[i] = rows
-            done += 1
-            seconds = time.perf_counter() - started
-            left = seconds / done * (len(tasks) - done)
-            print(
-                f"  {done}/{len(tasks)} runs, {seconds:.0f} s gone, "
-                f"about {left:.0f} s left",
-                flush=True,
-            )
-    return [row for i in range(len(tasks)) for row in results[i]]
+        yield from parallel(
+            joblib.delayed(_numbered)(i, function, task) for i, task in todo.items()
+        )
 
 
 def _numbered(
-    i: int, function: Callable[..., list[Row]], task: dict[str, Any]
+    i: int, function: Callable[..., list[Row]], task: Task
 ) -> tuple[int, list[Row]]:
     return i, function(**task)
 
 
-def save(
-    name: str, tables: dict[str, list[Row]], seconds: float, folder: Path = RESULTS
+# --- tables ---------------------------------------------------------------------------
+
+
+def store(
+    name: str, table: str, rows: list[Row], seconds: float, results: Path = RESULTS
 ) -> None:
-    """Write tables as CSV and a JSON record of how they were made.
+    """Write a table as CSV, and into the record how it was made; whole or not at all.
 
     Parameters
     ----------
-    name : str
-        Name of the experiment.
-    tables : dict of str to list of dict
-        Rows of each table; all rows of a table have the same keys.
+    name, table : str
+        Experiment and table.
+    rows : list of dict
+        All with the same keys.
     seconds : float
         How long it took.
-    folder : Path
-        Where to write. Each file is written whole or not at all.
+    results : Path
+        Where results are stored.
     """
-    folder.mkdir(exist_ok=True)
-    for table, rows in tables.items():
-        path = folder / f"{name}_{table}.csv"
-        part = path.with_suffix(".part")
-        with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(part, path)
-    record = {
-        "made_by": f"python -m experiments {name}",
+    if not rows:
+        raise ValueError(f"expected rows for the table {table} of {name}, got none")
+    path = results / name / f"{table}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, path)
+    made = record(name, results) if (results / name / "record.json").exists() else {}
+    made[table] = {
+        "made_by": f"python -m experiments {name} --table {table}",
         "date": date.today().isoformat(),
         "seconds": round(seconds),
-        "tables": sorted(tables),
+        "rows": len(rows),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
         "threads": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),
     }
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    text = json.dumps(dict(sorted(made.items())), indent=2)
+    _write_whole(results / name / "record.json", text + "\n")
 
 
-def load(table: str, folder: Path = RESULTS) -> dict[str, np.ndarray]:
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(text, "utf-8")
+    os.replace(part, path)
+
+
+def load(name: str, table: str, results: Path = RESULTS) -> Table:
     """Read a stored table as columns.
 
     Parameters
     ----------
-    table : str
-        File name without ending, ``"classic_curves"``.
-    folder : Path
-        Where to look.
+    name, table : str
+        Experiment and table: ``load("classic", "curves")``.
+    results : Path
+        Where results are stored.
 
     Returns
     -------
@@ -132,33 +277,19 @@ def load(table: str, folder: Path = RESULTS) -> dict[str, np.ndarray]:
     FileNotFoundError
         There is no such table; the message names the command that makes it.
     """
-    path = folder / f"{table}.csv"
+    path = results / name / f"{table}.csv"
     if not path.exists():
-        name = table.split("_", maxsplit=1)[0]
         raise FileNotFoundError(
-            f"no stored table {path.name}: run python -m experiments {name}"
+            f"no stored table {name}/{path.name}: run python -m experiments {name}"
         )
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {key: _column(row[key] for row in rows) for key in rows[0]}
 
 
-def record(name: str, folder: Path = RESULTS) -> Row:
-    """Read how the tables of an experiment were made.
-
-    Parameters
-    ----------
-    name : str
-        Name of the experiment.
-    folder : Path
-        Where to look.
-
-    Returns
-    -------
-    record : dict
-        Versions, date, duration, command.
-    """
-    return json.loads((folder / f"{name}.json").read_text())
+def record(name: str, results: Path = RESULTS) -> dict[str, Row]:
+    """Read how the tables of an experiment were made: versions, date, duration."""
+    return json.loads((results / name / "record.json").read_text("utf-8"))
 
 
 def _column(values: Iterable[str]) -> np.ndarray:

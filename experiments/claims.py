@@ -1,0 +1,163 @@
+"""What every experiment shares: claims, verdict rules, spreads, questions to a table.
+
+A verdict is never typed: a rule makes it from numbers, and says in words what it asks,
+with its thresholds, so that a page can print both side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+REPRODUCED, PARTLY, NOT_HERE = "reproduced", "partly", "not at this size"
+VERDICTS = (REPRODUCED, PARTLY, NOT_HERE)
+Table = dict[str, np.ndarray]
+
+
+class Verdict(NamedTuple):
+    """What a rule makes of numbers, and what it asks of them, in words."""
+
+    verdict: str
+    rule: str
+
+
+class Claim(NamedTuple):
+    """A row of the claims ledger.
+
+    Attributes
+    ----------
+    claim : str
+        One sentence.
+    source : str
+        Citation keys, or words, separated by semicolons.
+    setting : str
+        What was run.
+    effect : str
+        The numbers: median and range over the seeds.
+    judged : Verdict
+        Verdict and rule.
+    chapter : str
+        Label of the chapter that shows it.
+    seeds : tuple of int
+        The seeds behind the numbers.
+    """
+
+    claim: str
+    source: str
+    setting: str
+    effect: str
+    judged: Verdict
+    chapter: str
+    seeds: tuple[int, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict alone."""
+        return self.judged.verdict
+
+    @property
+    def rule(self) -> str:
+        """What the verdict's rule asks."""
+        return self.judged.rule
+
+    @property
+    def kind(self) -> str:
+        """What kind of sentence the claim has become."""
+        return f"measured here, {seeds_in_words(self.seeds)}"
+
+
+# --- rules ----------------------------------------------------------------------------
+
+
+def median_at_least(
+    values: np.ndarray, full: float, part: float, of: str = "the ratio"
+) -> Verdict:
+    """Judge a median over the seeds by two thresholds."""
+    median = float(np.median(values))
+    verdict = REPRODUCED if median >= full else PARTLY if median >= part else NOT_HERE
+    rule = f"the median of {of}: at least {full:g} is {REPRODUCED}, at least {part:g} "
+    return Verdict(verdict, f"{rule}{PARTLY}, less {NOT_HERE}")
+
+
+def all_or_some(facts: Mapping[str, bool]) -> Verdict:
+    """Judge by facts that hold in every seed or not; their names say what is asked."""
+    verdict = NOT_HERE
+    if any(facts.values()):
+        verdict = REPRODUCED if all(facts.values()) else PARTLY
+    asked = "; ".join(facts)
+    more = f" (one of them: {PARTLY})" if len(facts) > 1 else ""
+    return Verdict(verdict, f"{REPRODUCED} if in every seed {asked}{more}")
+
+
+def all_together(facts: Mapping[str, bool]) -> Verdict:
+    """Judge by facts that must all hold: some of them are not enough."""
+    rule = f"{REPRODUCED} if in every seed {' and '.join(facts)}; else {NOT_HERE}"
+    return Verdict(REPRODUCED if all(facts.values()) else NOT_HERE, rule)
+
+
+# --- words ----------------------------------------------------------------------------
+
+
+def spread(values: np.ndarray, digits: int = 0) -> str:
+    """Write the median and the range over the seeds; what is infinite is 'never'."""
+    numbers = (np.median(values), np.min(values), np.max(values))
+    words = [f"{v:,.{digits}f}" if np.isfinite(v) else "never" for v in numbers]
+    return "{} ({} to {})".format(*words)
+
+
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """Write 'seeds 0 to 4', or their list."""
+    first, last = min(seeds), max(seeds)
+    if len(seeds) > 2 and sorted(seeds) == list(range(first, last + 1)):
+        return f"seeds {first} to {last}"
+    return f"seeds {', '.join(map(str, seeds))}"
+
+
+# --- questions to a table -------------------------------------------------------------
+
+
+def rows_where(table: Table, **wanted: object) -> Table:
+    """Return the rows in which columns have the wanted values."""
+    own = np.ones(len(next(iter(table.values()))), bool)
+    for column, value in wanted.items():
+        own &= table[column] == value
+    return {name: values[own] for name, values in table.items()}
+
+
+def first_reached(
+    table: Table, share: float, column: str = "accuracy", **wanted: object
+) -> np.ndarray:
+    """Return for each seed the first stored step at which a column reaches a share.
+
+    Parameters
+    ----------
+    table : dict of str to ndarray
+        With the columns ``seed``, ``step`` and the one that is asked for.
+    share : float
+        The threshold, in the column's unit.
+    column : str
+        Which column.
+    **wanted
+        Values of other columns, as in `rows_where`.
+
+    Returns
+    -------
+    steps : ndarray of shape (seeds,)
+        inf where it was not reached; seeds in increasing order.
+    """
+    own = rows_where(table, **wanted)
+    reached = own[column] >= share
+    return np.array(
+        [
+            min(own["step"][reached & (own["seed"] == seed)], default=np.inf)
+            for seed in np.unique(own["seed"])
+        ]
+    )
+
+
+def at_last_step(table: Table, column: str, **wanted: object) -> np.ndarray:
+    """Return for each seed the value of a column at the last stored step."""
+    own = rows_where(table, **wanted)
+    return own[column][own["step"] == table["step"].max()]

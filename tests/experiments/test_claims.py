@@ -1,0 +1,88 @@
+"""Rules and their words, and questions to a table."""
+
+import numpy as np
+import pytest
+
+from experiments.claims import (
+    Claim,
+    all_or_some,
+    all_together,
+    at_last_step,
+    first_reached,
+    median_at_least,
+    rows_where,
+    seeds_in_words,
+    spread,
+)
+
+TABLE = {
+    "norm": np.array(["none"] * 4 + ["batch"] * 4),
+    "seed": np.array([0.0, 0, 1, 1, 0, 0, 1, 1]),
+    "step": np.array([10.0, 20] * 4),
+    "accuracy": np.array([0.1, 0.9, 0.2, 0.3, 0.95, 0.8, 0.9, 0.91]),
+}
+
+
+@pytest.mark.parametrize(
+    ("median", "verdict"),
+    [
+        (5.0, "reproduced"),
+        (4.99, "partly"),
+        (2.0, "partly"),
+        (1.99, "not at this size"),
+    ],
+)
+def test_a_median_is_judged_by_two_thresholds(median, verdict):
+    judged = median_at_least(np.array([0.0, median, 100.0]), 5, 2)
+    assert judged.verdict == verdict
+    assert "5 is reproduced" in judged.rule
+    assert "at least 2 partly" in judged.rule
+
+
+def test_facts_are_judged_together():
+    facts = {"a gains more than 1": True, "b loses less than 2": False}
+    assert all_or_some(facts).verdict == "partly"
+    assert all_together(facts).verdict == "not at this size"
+    assert all_or_some(dict.fromkeys(facts, True)).verdict == "reproduced"
+    assert all_together(dict.fromkeys(facts, True)).verdict == "reproduced"
+    assert all_or_some(dict.fromkeys(facts, False)).verdict == "not at this size"
+    for rule in (all_or_some(facts).rule, all_together(facts).rule):
+        assert all(fact in rule for fact in facts)
+
+
+def test_a_spread_is_median_and_range():
+    assert spread(np.array([3.0, 1.0, 2000.0])) == "3 (1 to 2,000)"
+    assert spread(np.array([1.25, 1.0, np.inf]), 1) == "1.2 (1.0 to never)"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ((0, 1, 2, 3), "seeds 0 to 3"),
+        ((100, 101), "seeds 100, 101"),
+        ((3, 1, 9), "seeds 3, 1, 9"),
+    ],
+)
+def test_seeds_in_words(seeds, words):
+    assert seeds_in_words(seeds) == words
+
+
+def test_a_claim_says_what_kind_of_sentence_it_is():
+    judged = median_at_least(np.array([1.0]), 5, 2)
+    claim = Claim("c", "s", "here", "1", judged, "ch-x", (0, 1, 2))
+    assert claim.kind == "measured here, seeds 0 to 2"
+    assert (claim.verdict, claim.rule) == judged
+
+
+def test_rows_are_chosen_by_values():
+    own = rows_where(TABLE, norm="batch", seed=1)
+    assert own["accuracy"].tolist() == [0.9, 0.91]
+
+
+def test_the_first_step_at_a_threshold():
+    assert first_reached(TABLE, 0.9, norm="none").tolist() == [20, np.inf]
+    assert first_reached(TABLE, 0.9, norm="batch").tolist() == [10, 10]
+
+
+def test_the_last_value_of_each_seed():
+    assert at_last_step(TABLE, "accuracy", norm="none").tolist() == [0.9, 0.3]
