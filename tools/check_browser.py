@@ -5,6 +5,12 @@ mathematics is typeset, no accessibility fault that axe-core can see (light and 
 desktop and phone, quizzes opened), nothing wider than a phone of 375 pixels, and a
 quiz answers to the keyboard.
 
+Most of the time goes into contrast, most of that into thousands of spans of coloured
+code. So each pair of colours in code is looked at once, in both modes, by a script of
+our own; then code is made plain text, and axe sees the rest. What a mode changes is
+colour, what a phone changes is the rest: dark desktop gets the rules of colour, the
+phone all others.
+
 The browser is Chromium or Chrome of the machine (or BOOK_BROWSER=/path/to/it). Without
 one the check is skipped; with CI=true that is a failure.
 """
@@ -16,6 +22,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,8 +42,18 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+WORKERS = min(os.cpu_count() or 1, 4)
 DESKTOP, PHONE = (1280, 900), (375, 740)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+COLOURS = ["color-contrast", "link-in-text-block"]
+ALL = {"runOnly": {"type": "tag", "values": RULES}}
+ONLY_COLOURS = {"runOnly": {"type": "rule", "values": COLOURS}}
+BUT_COLOURS = ALL | {"rules": {rule: {"enabled": False} for rule in COLOURS}}
+RUNS = (
+    ("light", DESKTOP, ALL),
+    ("dark", DESKTOP, ONLY_COLOURS),
+    ("dark", PHONE, BUT_COLOURS),
+)
 READY = """async () => {
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
   await document.fonts.ready;
@@ -46,8 +63,9 @@ OPEN_QUIZZES = """() => document.querySelectorAll('details').forEach(d => {
 THEME = """mode => { document.documentElement.dataset.theme = mode;
   document.documentElement.dataset.mode = mode; }"""
 # Text in the colour of its ground is "incomplete" to axe, not a violation: add it.
-AXE = """async rules => {
-  const found = await axe.run(document, {runOnly: rules, preload: false});
+AXE = """async options => {
+  const found = await axe.run(document, {
+    ...options, preload: false, resultTypes: ['violations', 'incomplete']});
   const unseen = n => n.any.some(c => c.data && c.data.messageKey === 'equalRatio');
   const hidden = found.incomplete.filter(v => v.id === 'color-contrast').map(
     v => ({...v, nodes: v.nodes.filter(unseen)}));
@@ -55,6 +73,38 @@ AXE = """async rules => {
     v => v.nodes.slice(0, 3).map(n => `${v.impact} ${v.id}: ${n.target.join(' ')} ` +
       (n.any[0] || n.all[0] || n.none[0] || {message: v.help}).message));
 }"""
+CODE_CONTRAST = """() => {
+  const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const ground = e => {
+    for (; e; e = e.parentElement) {
+      const c = parse(getComputedStyle(e).backgroundColor);
+      if (c.length === 3 || c[3] > 0) return c;
+    }
+    return [255, 255, 255];
+  };
+  const light = c => {
+    const [r, g, b] = c.slice(0, 3).map(v => v / 255).map(
+      v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const seen = new Map();
+  for (const pre of document.querySelectorAll('.highlight pre')) {
+    for (const e of [pre, ...pre.querySelectorAll('span')]) {
+      if (!e.textContent.trim()) continue;
+      const own = e === pre || e.style.background || e.classList.contains('hll');
+      const key = getComputedStyle(e).color + ' on ' + ground(own ? e : pre).join();
+      if (!seen.has(key)) seen.set(key, [e, ground(own ? e : pre)]);
+    }
+  }
+  return [...seen].flatMap(([key, [e, below]]) => {
+    const [a, b] = [light(parse(getComputedStyle(e).color)), light(below)];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    return ratio >= 4.5 ? [] : [`serious color-contrast in code: ${key} is ` +
+      `${ratio.toFixed(2)}:1, as in "${e.textContent.trim().slice(0, 20)}"`];
+  });
+}"""
+PLAIN_CODE = """() => document.querySelectorAll('.highlight pre').forEach(
+  pre => { pre.textContent = pre.textContent; })"""
 CALM = """async () => {
   await new Promise(done => setTimeout(done, 100));
   await Promise.allSettled(document.getAnimations().map(a => a.finished));
@@ -131,16 +181,54 @@ def check_page(context, base: str, name: str, axe: str) -> list[str]:
         if not page.locator("details.quiz-option").first.evaluate("d => d.open"):
             faults.append("the quiz does not answer to the Enter key")
     page.evaluate(OPEN_QUIZZES)
+    for mode in ("dark", "light"):
+        page.evaluate(THEME, mode)
+        page.evaluate(CALM)
+        faults += [f"{mode}: {fault}" for fault in page.evaluate(CODE_CONTRAST)]
+    page.set_viewport_size(size(PHONE))
+    wide = page.evaluate(WIDE)
+    page.set_viewport_size(size(DESKTOP))
+    page.evaluate(PLAIN_CODE)
     page.evaluate(axe)
-    for mode, viewport in (("light", DESKTOP), ("dark", DESKTOP), ("dark", PHONE)):
+    for mode, viewport, rules in RUNS:
         page.set_viewport_size(size(viewport))
         page.evaluate(THEME, mode)
         page.evaluate(CALM)
         where = f"{mode}, {viewport[0]} px"
-        found = page.evaluate(AXE, RULES) + page.evaluate(WIDE)
-        faults += [f"{where}: {fault}" for fault in found]
+        faults += [f"{where}: {fault}" for fault in page.evaluate(AXE, rules)]
+    faults += [f"{PHONE[0]} px: {fault}" for fault in wide]
     page.close()
     return [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
+
+
+def check_pages(browser: str, pages: list[str], site: Path = SITE) -> list[str]:
+    """Check pages one after the other in a browser of their own."""
+    axe, faults = axe_source(), []
+    with served(site) as base, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS)
+        context = chromium.new_context(reduced_motion="reduce", color_scheme="light")
+        for name in pages:
+            found = check_page(context, base, name, axe)
+            faults += found
+            lines = "".join(f"\n      {fault}" for fault in found)
+            print(f"  {name}: {len(found)} faults{lines}", flush=True)
+        chromium.close()
+    return faults
+
+
+def page_size(name: str) -> int:
+    """Return the bytes of a page; 0 if it is not there, which its check reports."""
+    path = SITE / f"{name}.html"
+    return path.stat().st_size if path.exists() else 0
+
+
+def dealt(pages: list[str], hands: int) -> list[list[str]]:
+    """Deal pages out, there and back, so that each hand gets large and small ones."""
+    piles: list[list[str]] = [[] for _ in range(hands)]
+    for i, name in enumerate(pages):
+        there, place = divmod(i, hands)
+        piles[hands - 1 - place if there % 2 else place].append(name)
+    return [pile for pile in piles if pile]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -154,16 +242,12 @@ def main(argv: list[str] | None = None) -> int:
         )
         return int(strict)
     faults: list[str] = []
-    axe = axe_source()
-    with served(SITE) as base, sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS)
-        context = chromium.new_context(reduced_motion="reduce", color_scheme="light")
-        for number, name in enumerate(pages, 1):
-            found = check_page(context, base, name, axe)
-            faults += found
-            print(f"  [{number}/{len(pages)}] {name}: {len(found)} faults", flush=True)
-            print(*(f"      {f}" for f in found), sep="\n", end="\n" if found else "")
-        chromium.close()
+    # The largest pages first, so that both browsers end at about the same time.
+    pages = sorted(pages, key=page_size, reverse=True)
+    with ProcessPoolExecutor(WORKERS) as pool:
+        parts = [pool.submit(check_pages, browser, p) for p in dealt(pages, WORKERS)]
+        for part in as_completed(parts):
+            faults += part.result()
     if faults:
         print(f"Stopped: {len(faults)} faults in the browser; the first: {faults[0]}")
         return 1

@@ -1,0 +1,76 @@
+"""The check of the pages in a browser finds each kind of fault, planted in a page."""
+
+import re
+
+import check_browser
+import pytest
+from browsing import require_browser
+
+PAGE = """<!doctype html><html lang="en"><head><title>A page</title>
+<link rel="icon" href="data:,">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+  html, pre, a, h1 {{ color: #111; background: #fff; }}
+  html[data-theme=dark], html[data-theme=dark] :is(pre, a, h1) {{
+    color: #eee; background: #111; }}
+  .k {{ color: #00457d; }}
+  html[data-theme=dark] .k {{ color: #9cd0ff; }}
+</style></head><body><main><h1>A page</h1>
+<div class="highlight"><pre><span class="k">def</span> f(): pass</pre></div>
+{body}</main></body></html>"""
+QUIZ = "<details class='quiz-option'><summary>Is it?</summary>Yes.</details>"
+FAULTS = {  # what is planted, and what must be said of it
+    "clean": ("<p>Nothing is wrong.</p>" + QUIZ, None),
+    "outside": ("<img alt='' src='http://127.0.0.2:9/a.png'>", "leaves the site"),
+    "missing": ("<img alt='a graph' src='gone.png'>", "404: gone.png"),
+    "console": ("<script>console.error('broken')</script>", "console: broken"),
+    "script": ("<script>throw new Error('bad')</script>", "script: bad"),
+    "formula": ("<mjx-merror>x</mjx-merror>", "1 formulas are not typeset"),
+    "quiz": (QUIZ.replace("<summary>", "<summary onclick='return false'>"), "Enter"),
+    "alt": ("<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>", "image-alt"),
+    "order": ("<h4>Too deep</h4>", "heading-order"),
+    "pale": ("<p style='color: #ccc; background: #fff'>pale</p>", "light, 1280 px: "
+             "serious color-contrast"),
+    "dim": ("<style>html[data-theme=dark] p { color: #333 }</style><p>dim</p>",
+            "dark, 1280 px: serious color-contrast"),
+    "pale code": ("<div class=highlight><pre><span style='color: #aaa'>x = 1</span>"
+                  "</pre></div>", "light: serious color-contrast in code"),
+    "dim code": ("<style>html[data-theme=dark] .k { color: #222 }</style>",
+                 "dark: serious color-contrast in code"),
+    "code ground": ("<div class=highlight><pre><span class=hll style='background: "
+                    "#003'>x = 1</span></pre></div>", "in code"),
+    "wide": ("<p style='width: 500px'>wide</p>", "375 px: 5"),
+    "phone": ("<style>@media (min-width: 600px) { #p { display: none } }</style>"
+              "<div id=p><a href='#'></a></div>", "dark, 375 px: serious link-name"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    browser = require_browser()
+    site = tmp_path_factory.mktemp("site")
+    for name, (body, _) in FAULTS.items():
+        (site / f"{name}.html").write_text(PAGE.format(body=body), "utf-8")
+    return check_browser.check_pages(browser, list(FAULTS), site)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found(found, name):
+    said = [f.removeprefix(f"{name}: ") for f in found if f.startswith(f"{name}: ")]
+    wanted = FAULTS[name][1]
+    if wanted is None:
+        assert said == []
+    else:
+        assert any(wanted in fault for fault in said), said
+
+
+def test_pages_are_dealt_in_equal_hands():
+    pages = [str(n) for n in range(7)]
+    hands = check_browser.dealt(pages, 2)
+    assert hands == [["0", "3", "4"], ["1", "2", "5", "6"]]
+    assert check_browser.dealt(pages[:1], 2) == [["0"]]
+
+
+def test_a_page_that_is_not_there_is_a_fault(tmp_path):
+    faults = check_browser.check_pages(require_browser(), ["gone"], tmp_path)
+    assert any(re.search(r"404: gone\.html", f) for f in faults)
