@@ -1,13 +1,17 @@
 """Write requirements.txt: one set of exact versions for Python 3.11 to 3.13.
 
-uv resolves the extras `book`, `test`, `lab` and `grade` of pyproject.toml together with
-what torch itself needs. torch stands apart as the last line: `make book` does without.
+uv resolves the extras `book`, `test`, `lint`, `lab` and `grade` of pyproject.toml
+together with what torch itself needs. torch stands apart as the last line: `make book`
+does without. Versions stay as they are where they still fit; with the argument
+``--upgrade`` all are chosen anew.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -28,23 +32,30 @@ def main() -> int:
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *TORCH_NEEDS]
     wanted += [
-        line for name in ("book", "test", "lab", "grade") for line in extras[name]
+        line
+        for name in ("book", "test", "lint", "lab", "grade")
+        for line in extras[name]
     ]
     command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--universal"]
     command += ["--python-version", "3.11", "--no-header", "--quiet"]
     command += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
-    done = subprocess.run(
-        command,
-        input="\n".join(wanted),
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    if done.returncode:
-        print("Stopped: uv found no set of versions (see above).")
-        return 1
-    text = HEADER + done.stdout.strip() + "\n" + FOOTER + extras["torch"][0] + "\n"
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "requirements.txt"
+        shutil.copy(ROOT / "requirements.txt", made)  # uv prefers what stands there
+        command += ["--output-file", str(made), *sys.argv[1:]]
+        done = subprocess.run(
+            command,
+            input="\n".join(wanted),
+            stdout=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+        if done.returncode:
+            print("Stopped: uv found no set of versions (see above).")
+            return 1
+        pins = made.read_text("utf-8").strip()
+    text = HEADER + pins + "\n" + FOOTER + extras["torch"][0] + "\n"
     (ROOT / "requirements.txt").write_text(text, "utf-8", newline="\n")
     print(f"Done: requirements.txt holds {text.count('==')} packages.")
     return 0
