@@ -19,7 +19,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from coursework import editions
+from coursework import sources
 from coursework.grader import keys
 from coursework.grader.public import public_cases
 from coursework.grader.questions import SETS
@@ -104,10 +104,10 @@ def set_files(name: str, key: bytes) -> Files:
     """Collect what students get of one set."""
     variant = keys.variant(key, name)
     listings = tuple(draw_listings(key)) if name == "ps3" else ()
-    notebook = editions.student_notebook(editions.read(name), variant, listings)
+    notebook = sources.student_notebook(sources.read(name), variant, listings)
     later = LATER_PACKAGES if SETS[name].imports else ""
     return {
-        f"{name}/{name}.ipynb": editions.as_text(notebook),
+        f"{name}/{name}.ipynb": sources.as_text(notebook),
         f"{name}/bncheck.zip": check_library(name, variant),
         f"{name}/requirements.txt": STUDENT_PACKAGES + later,
     }
@@ -116,7 +116,7 @@ def set_files(name: str, key: bytes) -> Files:
 def student_files(key: bytes) -> Files:
     """Collect the student edition."""
     files: Files = {"README.txt": STUDENT}
-    for name in editions.NAMES:
+    for name in sources.NAMES:
         files |= set_files(name, key)
     return files
 
@@ -178,7 +178,7 @@ def make_key(path: Path) -> bool:
 
 
 def build(key_file: Path, out: Path) -> list[Path]:
-    """Make all editions.
+    """Make all sources.
 
     Parameters
     ----------
@@ -203,9 +203,9 @@ def build(key_file: Path, out: Path) -> list[Path]:
         )
     key = keys.read_key(key_file)
     zips = {"student.zip": student_files(key), "instructor.zip": instructor_files(key)}
-    zips |= {f"autograder-{n}.zip": autograder_files(n, key) for n in editions.NAMES}
+    zips |= {f"autograder-{n}.zip": autograder_files(n, key) for n in sources.NAMES}
     for name, content in zips["student.zip"].items():
-        if isinstance(content, str) and editions.has_solution(content):
+        if isinstance(content, str) and sources.has_solution(content):
             raise ValueError(
                 f"expected no solution in the student edition, found one in {name}"
             )

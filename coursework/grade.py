@@ -11,19 +11,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from coursework.grader import collect, engine, keys, output, reading, report, tables
 from coursework.grader.batch import (
-    SetUpError,
     Task,
     failure,
     grade_all,
     grade_task,
     say,
 )
+from coursework.grader.collect import Found
+from coursework.grader.confine import SetUpError
 
 ALL_GRADED, SOME_NOT, SET_UP, STOPPED = 0, 1, 2, 130
 
@@ -61,23 +61,10 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def set_up(given: argparse.Namespace) -> dict[str, Any]:
-    """Check what was said, and return what all tasks share.
+def set_up(given: argparse.Namespace) -> Callable[[Found], Task]:
+    """Check what was said, and return what makes the task of a student.
 
-    Parameters
-    ----------
-    given : Namespace
-        The command line.
-
-    Returns
-    -------
-    shared : dict
-        All of a `Task` but the student.
-
-    Raises
-    ------
-    SetUpError
-        Something is missing.
+    Raises `SetUpError` if something is missing.
     """
     if given.set_name not in engine.SETS:
         known = ", ".join(engine.SETS)
@@ -88,18 +75,9 @@ def set_up(given: argparse.Namespace) -> dict[str, Any]:
     try:
         key = keys.read_key(given.key)
         say(f"Confinement: {engine.confinement(options).text}")
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError) as error:
         raise SetUpError(str(error)) from error
-    chosen = engine.SETS[given.set_name]
-    return {
-        "set_name": given.set_name,
-        "functions": tuple(chosen.functions),
-        "title": chosen.title,
-        "key": key,
-        "options": options,
-        "grade": engine.grade_one,
-        "version": engine.GRADER_VERSION,
-    }
+    return lambda found: Task(found, given.set_name, key, options)
 
 
 def grade_folder(given: argparse.Namespace) -> int:
@@ -113,11 +91,11 @@ def grade_folder(given: argparse.Namespace) -> int:
         raise SetUpError(f"expected --out outside of the submissions, got {out}")
     if given.marks and not given.marks.is_file():
         raise SetUpError(f"expected a table of marks, found none at {given.marks}")
-    shared = set_up(given)
+    task_of = set_up(given)
     found = collect.find_submissions(folder, given.set_name)
     if not found:
         raise SetUpError(f"expected notebooks or Python files in {folder}, found none")
-    tasks = [Task(found=f, **shared) for f in found]
+    tasks = [task_of(f) for f in found]
     records = grade_all(tasks, out, given.jobs, given.dask, given.force)
     entries = [
         report.Entry(r["report"], r["shapes"], t.found.ids)
@@ -149,18 +127,16 @@ def grade_gradescope(given: argparse.Namespace) -> int:
     folder = given.gradescope
     results = folder / "results" / "results.json"
     results.unlink(missing_ok=True)
-    shared = set_up(given)
+    task_of = set_up(given)
     found = collect.choose_file([folder / "submission"], given.set_name)
     try:
         table = json.loads((folder / "submission_metadata.json").read_text("utf-8"))
         student = min(user["name"] for user in table["users"])
     except (OSError, ValueError, LookupError, TypeError):
         student = "student"
-    task = Task(found=found._replace(student=reading.clean(str(student))), **shared)
+    task = task_of(found._replace(student=reading.clean(str(student))))
     try:
-        if found.path is None:
-            raise ValueError(found.problem)
-        record = grade_task(task, collect.read_found(found))
+        record = grade_task(task, collect.read_found(found), engine.grade_one)
     except ValueError as error:
         record = failure(task, str(error))
     graded = record["report"]

@@ -12,16 +12,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coursework.grader import collect, keys, output, reading, sandbox
+from coursework.grader import collect, engine, keys, output, reading
 from coursework.grader.collect import Found
-from coursework.grader.engine import Options
+from coursework.grader.confine import SetUpError
 from coursework.grader.report import Report, file_names
 
 Record = dict[str, Any]  # what is stored of a student: stamp, report, shapes
-
-
-class SetUpError(Exception):
-    """Nothing can be graded; the message says what was expected and what came."""
 
 
 def say(text: str) -> None:
@@ -30,71 +26,35 @@ def say(text: str) -> None:
 
 
 class Task(NamedTuple):
-    """What a process needs to grade one student, and nothing that it must look up.
-
-    Attributes
-    ----------
-    found : Found
-        The student, and where the file is.
-    set_name : str
-        The problem set.
-    functions : tuple of str
-        Names that are collected.
-    title : str
-        Title of the set.
-    key : bytes
-        The teacher's key.
-    options : Options
-        Limits.
-    grade : callable
-        Grades one submission, `engine.grade_one`.
-    version : str
-        The grader's version.
-    """
+    """What a process needs to grade one student, but for the file's bytes."""
 
     found: Found
     set_name: str
-    functions: tuple[str, ...]
-    title: str
     key: bytes
-    options: Options
-    grade: Callable[..., Report]
-    version: str
+    options: engine.Options
 
-    def stamp(self) -> str:
+    def stamp(self, data: bytes) -> str:
         """Name all that decides on the report; equal stamps, equal reports."""
-        data = collect.read_found(self.found)
-        parts = [self.set_name, self.found.student, file_name(self.found), self.version]
-        parts += [repr(tuple(self.options)), *self.found.notes]
+        parts = [self.set_name, self.found.student, file_name(self.found)]
+        parts += [engine.GRADER_VERSION, repr(tuple(self.options)), *self.found.notes]
         digest = hashlib.sha256(data).hexdigest()
         return keys.fingerprint(self.key, "stored report", digest, *parts)
 
 
-def grade_task(task: Task, data: bytes) -> Record:
-    """Grade one student; whatever goes wrong becomes a record with an error.
-
-    Parameters
-    ----------
-    task : Task
-        The student and the set.
-    data : bytes
-        The file.
-
-    Returns
-    -------
-    record : dict
-        The report and the functions' shapes; a traceback if the grader failed.
-    """
-    found = task.found
+def grade_task(
+    task: Task, data: bytes, grade: Callable[..., Report] = engine.grade_one
+) -> Record:
+    """Grade one student; whatever goes wrong becomes a record with an error."""
+    found, chosen = task.found, engine.SETS[task.set_name]
     try:
         name = file_name(found)
-        submission = reading.read_submission(data, name, task.functions)
+        submission = reading.read_submission(data, name, chosen.functions)
         notes = [*found.notes, *submission.notes]
         submission = submission._replace(student=found.student, notes=notes)
-        graded = task.grade(submission, task.set_name, task.key, task.options)
+        graded = grade(submission, task.set_name, task.key, task.options)
         json.dumps(graded, allow_nan=False)
         return {"report": graded, "shapes": submission.shapes}
-    except sandbox.SetUpError as error:
+    except SetUpError as error:
         return failure(task, f"set-up error, no score: {error}")
     except Exception as error:  # one bad file never stops the batch
         kind = type(error).__name__
@@ -107,7 +67,7 @@ def failure(task: Task, reason: str) -> Record:
     return {
         "report": {
             "set": task.set_name,
-            "title": task.title,
+            "title": engine.SETS[task.set_name].title,
             "student": task.found.student,
             "file": file_name(task.found),
             "notes": list(task.found.notes),
@@ -116,7 +76,7 @@ def failure(task: Task, reason: str) -> Record:
             "hand": [],
             "score": None,
             "points": None,
-            "version": task.version,
+            "version": engine.GRADER_VERSION,
         },
         "shapes": {},
     }
@@ -155,53 +115,48 @@ def grade_all(
         In the order of the tasks.
     """
     names = file_names(task.found.student for task in tasks)
-    records: list[Record | None] = []
-    stamps = []
-    for task in tasks:
-        record, stamp = None, ""
-        try:
-            if task.found.path is None:
-                raise ValueError(task.found.problem)
-            stamp = task.stamp()
+    records: list[Record | None] = [None] * len(tasks)
+    stamps: dict[int, str] = {}
+
+    def to_grade() -> Iterator[tuple[int, bytes]]:
+        """Read each file once; yield those whose report is not stored already."""
+        for i, task in enumerate(tasks):
+            try:
+                data = collect.read_found(task.found)
+            except ValueError as error:
+                records[i] = {"stamp": "", **failure(task, str(error))}
+                store_record(out, names[task.found.student], records[i])
+                continue
+            stamps[i] = task.stamp(data)
             if not force:
-                record = load_record(out, names[task.found.student], stamp)
-        except ValueError as error:
-            record = failure(task, str(error))
-        records.append(record)
-        stamps.append(stamp)
-    todo = [i for i, record in enumerate(records) if record is None]
-    say(f"{len(tasks)} students, {len(todo)} to grade")
+                records[i] = load_record(out, names[task.found.student], stamps[i])
+            if records[i] is None:
+                yield i, data
+
+    say(f"{len(tasks)} students")
     started = shown = time.monotonic()
-    for done, (i, record) in enumerate(run_tasks(tasks, todo, jobs, dask), 1):
+    for done, (i, record) in enumerate(run_tasks(tasks, to_grade(), jobs, dask), 1):
         records[i] = {"stamp": stamps[i], **record}
         store_record(out, names[tasks[i].found.student], records[i])
-        now = time.monotonic()
-        if now - shown >= 1 or done == len(todo):
-            left = (now - started) / done * (len(todo) - done)
+        now, open_ones = time.monotonic(), records.count(None)
+        if now - shown >= 1 or not open_ones:
+            left = (now - started) / done * open_ones
             gone = f"{now - started:.0f} s gone, about {left:.0f} s left"
-            say(f"  {done}/{len(todo)} graded, {gone}")
+            say(f"  {len(tasks) - open_ones}/{len(tasks)} graded, {gone}")
             shown = now
-    return records
+    return [record for record in records if record is not None]
 
 
 def run_tasks(
-    tasks: Sequence[Task], todo: Sequence[int], jobs: int, dask: str | None
+    tasks: Sequence[Task],
+    to_grade: Iterator[tuple[int, bytes]],
+    jobs: int,
+    dask: str | None,
 ) -> Iterator[tuple[int, Record]]:
     """Yield number and record of each task, in the order in which they end.
 
-    Parameters
-    ----------
-    tasks : sequence of Task
-        All tasks.
-    todo : sequence of int
-        Which of them.
-    jobs, dask
-        As in `grade_all`.
-
-    Yields
-    ------
-    numbered : tuple of (int, dict)
-        Number and record.
+    A file that ends the process which reads it ends all of that round; what is left is
+    then graded one by one, each in a process of its own.
     """
     import joblib  # noqa: PLC0415  only needed to run
     from joblib.externals.loky.process_executor import (  # noqa: PLC0415
@@ -212,35 +167,33 @@ def run_tasks(
     if dask is not None:
         client = connect(dask)
         backend = joblib.parallel_config("dask", client=client)
-    left = set(todo)
+    begun: dict[int, bytes] = {}
+
+    def calls() -> Iterator[Any]:
+        for i, data in to_grade:
+            begun[i] = data
+            yield joblib.delayed(_numbered)(i, tasks[i], data, engine.grade_one)
+
     with client, backend:
         parallel = joblib.Parallel(jobs, return_as="generator_unordered")
-        calls = (joblib.delayed(_numbered)(i, *_loaded(tasks[i])) for i in todo)
         try:
-            for i, record in parallel(calls):
-                left.discard(i)
+            for i, record in parallel(calls()):
+                del begun[i]
                 yield i, record
-        except BrokenProcessPool:  # a file that ends the process which reads it
+        except BrokenProcessPool:
             say("  a process ended; the rest is graded one by one")
-    for i in sorted(left):
+    for i, data in sorted([*begun.items(), *to_grade]):
         try:
-            call = joblib.delayed(_numbered)(i, *_loaded(tasks[i]))
+            call = joblib.delayed(_numbered)(i, tasks[i], data, engine.grade_one)
             yield joblib.Parallel(2)([call])[0]
         except BrokenProcessPool:
             yield i, failure(tasks[i], "reading this file ended the grader's process")
 
 
-def _loaded(task: Task) -> tuple[Task, bytes | None]:
-    try:
-        return task, collect.read_found(task.found)
-    except ValueError:  # it was there a moment ago
-        return task, None
-
-
-def _numbered(i: int, task: Task, data: bytes | None) -> tuple[int, Record]:
-    if data is None:
-        return i, failure(task, "the file cannot be read any more")
-    return i, grade_task(task, data)
+def _numbered(
+    i: int, task: Task, data: bytes, grade: Callable[..., Report]
+) -> tuple[int, Record]:
+    return i, grade_task(task, data, grade)
 
 
 def connect(address: str) -> Any:

@@ -147,7 +147,7 @@ def read_found(found: Found) -> bytes:
     Parameters
     ----------
     found : Found
-        With a path.
+        Where the submission is.
 
     Returns
     -------
@@ -157,8 +157,10 @@ def read_found(found: Found) -> bytes:
     Raises
     ------
     ValueError
-        It cannot be read, or it is too large; the message says which.
+        There is none, it cannot be read, or it is too large; the message says which.
     """
+    if found.path is None:
+        raise ValueError(found.problem)
     try:
         if not found.member:
             with found.path.open("rb") as file:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from bncheck.judge import NOT_YET, judge
 from coursework.grader import keys
-from coursework.grader.confine import Confinement, find_confinement
+from coursework.grader.client import Client, WorkerError, find_confinement
+from coursework.grader.confine import Confinement
 from coursework.grader.questions import SETS
 from coursework.grader.reading import Submission
-from coursework.grader.sandbox import Worker, WorkerError
 
 GRADER_VERSION = "1"
 UNSAFE = Confinement("none", "NONE: the teacher chose to grade without confinement")
@@ -77,7 +77,7 @@ def grade_one(
 
     Raises
     ------
-    SetUpError, NoConfinementError
+    SetUpError
         This machine cannot grade; nobody's score is touched.
     """
     chosen = SETS[set_name]
@@ -87,7 +87,7 @@ def grade_one(
     means = confinement(options)
     results: list[dict[str, Any]] = []
     paid: dict[str, Any] = {}
-    with Worker(
+    with Client(
         means,
         submission.chunks,
         max(options.time_limit, chosen.time_limit),
@@ -95,28 +95,28 @@ def grade_one(
         chosen.imports,
         chosen.blocked,
         chosen.threads,
-    ) as worker:
+    ) as client:
         try:
-            worker.start()
+            client.start()
         except WorkerError as error:
             results_note = [str(error)]
         else:
             results_note = [
                 f"{label} stopped with {text} and was left out."
-                for label, text in worker.problems
+                for label, text in client.problems
                 if not chosen.ignores(text)
             ]
         for question in chosen.questions(rng, variant):
             if question.observer in chosen.special:
                 special = chosen.special[question.observer]
-                results.append(special(question, worker, submission, key, paid))
+                results.append(special(question, client, submission, key, paid))
                 continue
             before = dict(paid)
-            result = judge(question, worker.run, paid)
+            result = judge(question, client.run, paid)
             if question.key in chosen.alternatives and not result["score"]:
                 other_rng = keys.rng(key, "inputs", set_name, student, question.key)
                 other = chosen.alternatives[question.key](other_rng)
-                second = judge(other, worker.run, before)
+                second = judge(other, client.run, before)
                 result = second if second["score"] else result
             if question.key in chosen.vetoes:
                 _veto(result, chosen.vetoes[question.key](submission.chunks))

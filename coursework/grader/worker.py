@@ -1,24 +1,24 @@
 """The worker: the only process in which a student's code runs.
 
-    python -S -s -P worker.py SITE IN OUT LAYER
+    python -S -s -P worker.py SITE PIPE LAYER
 
 It imports NumPy, gives up its rights, and then answers messages: source to load, calls
-to run, tests to run. A message is its length in eight bytes and JSON. It starts no
-process and opens no file of its own afterwards.
+to run, tests to run. A message is JSON. It starts no process and opens no file of its
+own afterwards.
 """
 
 import json
 import os
-import struct
 import sys
 
-site, incoming, outgoing, layer = sys.argv[1], *map(int, sys.argv[2:4]), sys.argv[4]
+site, number, layer = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 sys.path[:0] = site.split(os.pathsep)
 sys.argv = ["student"]
 
 import random  # noqa: E402
 import re  # noqa: E402
 import resource  # noqa: E402
+from multiprocessing.connection import Connection  # noqa: E402
 
 import numpy as np  # noqa: E402
 
@@ -27,26 +27,17 @@ from bncheck.judge import from_json  # noqa: E402
 from bncheck.toys import TOYS  # noqa: E402
 
 LARGEST_MESSAGE = 1 << 26
+pipe = Connection(number)
 namespace: dict = {}
 words: frozenset = frozenset()
 
 
 def receive() -> dict:
     """Read one message; the end of the pipe ends the worker."""
-    head = take(8)
-    return json.loads(take(struct.unpack("<Q", head)[0]))
-
-
-def take(count: int) -> bytes:
-    """Read a number of bytes."""
-    parts = []
-    while count:
-        part = os.read(incoming, min(count, 1 << 20))
-        if not part:
-            os._exit(0)
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+    try:
+        return json.loads(pipe.recv_bytes())
+    except EOFError:
+        os._exit(0)
 
 
 def send(message: dict) -> None:
@@ -54,9 +45,7 @@ def send(message: dict) -> None:
     data = json.dumps(message).encode()
     if len(data) > LARGEST_MESSAGE:
         data = json.dumps({"error": "too much"}).encode()
-    data = struct.pack("<Q", len(data)) + data
-    while data:
-        data = data[os.write(outgoing, data) :]
+    pipe.send_bytes(data)
 
 
 def limit(limits: dict) -> None:

@@ -13,11 +13,11 @@ from confined import MEANS, needs_means, require
 
 from bncheck.calls import Call
 from coursework.grader import confine, engine
-from coursework.grader.confine import Confinement, NoConfinementError, find_confinement
+from coursework.grader.client import Client, WorkerError, find_confinement
+from coursework.grader.confine import Confinement, NoConfinementError
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.questions import SETS
 from coursework.grader.reading import read_submission
-from coursework.grader.sandbox import Worker, WorkerError
 
 KEY = b"a key for the attack tests only!"
 RIGHT = """
@@ -79,8 +79,8 @@ def attempt():
     except BaseException as error:
         return type(error).__name__
 """
-    with Worker(means, [("cell 1", source)]) as worker:
-        (outcome,) = worker.run([Call("attempt", ())])
+    with Client(means, [("cell 1", source)]) as client:
+        (outcome,) = client.run([Call("attempt", ())])
     assert outcome.status == "ok"
     return outcome.outputs[0]
 
@@ -297,9 +297,9 @@ def test_the_first_sets_cannot_import_the_reference_or_torch(means):
 
 
 def test_the_process_ends_with_its_worker(means):
-    with Worker(means, [("cell 1", RIGHT)]) as worker:
-        worker.start()
-        pid = worker._process.pid
+    with Client(means, [("cell 1", RIGHT)]) as client:
+        client.start()
+        pid = client._process.pid
         assert Path(f"/proc/{pid}").exists()
     assert not Path(f"/proc/{pid}").exists()
 
@@ -325,9 +325,9 @@ def test_a_worker_writes_to_its_own_folder_only(means):
 
 def test_what_a_worker_wrote_is_gone_with_it(means):
     source = "def f():\n    open('mine', 'w').write('abc')\n    return 1.0"
-    with Worker(means, [("cell 1", source)]) as worker:
-        (outcome,) = worker.run([Call("f", ())])
-        folder = Path(worker._scratch.name)
+    with Client(means, [("cell 1", source)]) as client:
+        (outcome,) = client.run([Call("f", ())])
+        folder = Path(client._scratch.name)
         assert outcome.status == "ok"
         assert (folder / "mine").exists() == (means.layer != "bubblewrap")
     assert not folder.exists()
@@ -345,11 +345,11 @@ def test_a_disk_is_not_filled(means):
 
 
 def test_a_worker_is_not_started_for_ever(means):
-    with Worker(means, [("cell 1", "import os\nos._exit(0)")]) as worker:
+    with Client(means, [("cell 1", "import os\nos._exit(0)")]) as client:
         for _ in range(30):
             with pytest.raises(WorkerError):
-                worker.run([])
-        assert worker.starts <= 12
+                client.run([])
+        assert client.starts <= 12
 
 
 # --- hidden numbers -------------------------------------------------------------------

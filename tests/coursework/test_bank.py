@@ -18,7 +18,8 @@ from bncheck.calls import run_calls
 from bncheck.judge import Check, Question, judge
 from bncheck.toys import TOYS
 from coursework.grader import keys
-from coursework.grader.confine import NoConfinementError, find_confinement
+from coursework.grader.client import find_confinement
+from coursework.grader.confine import NoConfinementError
 from coursework.grader.engine import Options, _veto, grade_one
 from coursework.grader.questions import SETS
 from coursework.grader.reading import read_submission

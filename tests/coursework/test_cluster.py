@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coursework import editions, grade
+from coursework import grade, sources
 
 KEY = "a key for the tests of the cluster"
 
@@ -15,7 +15,7 @@ KEY = "a key for the tests of the cluster"
 def room(tmp_path_factory):
     """Make a class of four: right, wrong, empty, broken."""
     folder = tmp_path_factory.mktemp("class")
-    data = (editions.SETS / "ps1.ipynb").read_bytes()
+    data = (sources.SETS / "ps1.ipynb").read_bytes()
     (folder / "ada.ipynb").write_bytes(data)
     (folder / "ben.ipynb").write_bytes(data.replace(b"var + eps", b"var"))
     (folder / "eva.py").write_text("x = 1\n")

@@ -11,8 +11,8 @@ import pytest
 from confined import MEANS, needs_means, require
 
 from bncheck.calls import machine_error
-from coursework import editions
-from coursework.grader import batch, engine, output, report, sandbox
+from coursework import sources
+from coursework.grader import batch, client, engine, output, report
 from coursework.grader.collect import Found
 from coursework.grader.confine import Confinement
 from coursework.grader.engine import Options, grade_one
@@ -68,7 +68,7 @@ def test_every_means_gives_the_same_report(name, monkeypatch):
     if name == "capstone":
         data, file = TRAINS.encode(), "capstone.py"
     else:
-        data, file = (editions.SETS / f"{name}.ipynb").read_bytes(), f"{name}.ipynb"
+        data, file = (sources.SETS / f"{name}.ipynb").read_bytes(), f"{name}.ipynb"
     reports = [
         grade(data, file, name, monkeypatch, means)
         for means in [*MEANS.values(), engine.UNSAFE]
@@ -142,20 +142,16 @@ def test_words_of_an_exception_are_not_told(tmp_path, monkeypatch):
 def test_without_a_folder_to_write_to_nobody_loses_points(tmp_path, monkeypatch):
     """torch.optim asks for a temporary folder when it is imported."""
     means = require("landlock")
-    prepare = sandbox.prepare
+    prepare = client.prepare
 
     def closed(*arguments):
         plan = prepare(*arguments)
         return plan._replace(rules=plan.rules | {"write": []})
 
-    monkeypatch.setattr(sandbox, "prepare", closed)
+    monkeypatch.setattr(client, "prepare", closed)
     monkeypatch.setattr(engine, "confinement", lambda options: means)
-    path = editions.SETS / "ps5.ipynb"
-    chosen = SETS["ps5"]
-    task = batch.Task(
-        Found("Kim", path), "ps5", tuple(chosen.functions), chosen.title, KEY,
-        Options(), grade_one, "1",
-    )  # fmt: skip
+    path = sources.SETS / "ps5.ipynb"
+    task = batch.Task(Found("Kim", path), "ps5", KEY, Options())
     record = batch.grade_task(task, path.read_bytes())
     assert record["report"]["score"] is None
     reason = record["report"]["error"]

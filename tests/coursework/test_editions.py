@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from book import leaked_solutions
 
-from coursework import build, editions
+from coursework import build, sources
 from coursework.grader import keys
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.keys import VARIANTS
@@ -40,7 +40,7 @@ assert "bncheck.zip" in bncheck.__file__, bncheck.__file__
 def cases() -> list[tuple[str, bytes]]:
     """Return each set with keys under which each of its variants is drawn once."""
     found = []
-    for name in editions.NAMES:
+    for name in sources.NAMES:
         wanted = set(VARIANTS.get(name, ("",)))
         for number in range(200):
             key = KEY + str(number).encode()
@@ -99,7 +99,7 @@ def test_a_student_notebook_earns_nothing(edition):
 def test_a_solution_notebook_gets_full_marks(name, key):
     if SETS[name].imports:
         pytest.importorskip("torch")
-    data = (editions.SETS / f"{name}.ipynb").read_bytes()
+    data = (sources.SETS / f"{name}.ipynb").read_bytes()
     if name == "ps3":  # its second answer depends on the draw
         old = '{\\"a\\": None, \\"b\\": None, \\"c\\": None}'
         names = dict(zip("abc", draw_listings(key), strict=True))
@@ -145,7 +145,7 @@ def test_the_student_edition_holds_no_solution(edition):
         else:
             continue
         for text in texts:
-            assert not editions.has_solution(text), path
+            assert not sources.has_solution(text), path
             assert "coursework.grader.references" not in text, path
 
 
@@ -163,21 +163,21 @@ def test_no_listing_gives_its_answer_away():
     notebook = json.loads(text)
     assert not any("listing" in c["metadata"] for c in notebook["cells"])
     heads = [f"### Listing {letter}" for letter in "abc"]
-    sources = ["".join(c["source"]) for c in notebook["cells"]]
-    shown = [s.split("\n")[0] for s in sources if s.startswith("### Listing")]
+    texts = ["".join(c["source"]) for c in notebook["cells"]]
+    shown = [s.split("\n")[0] for s in texts if s.startswith("### Listing")]
     assert shown == heads
-    full = editions.read("ps3")
+    full = sources.read("ps3")
     drawn = draw_listings(key)
     by_name = {
         c["metadata"].get("listing"): "".join(c["source"]) for c in full["cells"]
     }
     for letter, name in zip("abc", drawn, strict=True):
         body = by_name[name].split("\n", 1)[1]
-        assert f"### Listing {letter}\n{body}" in sources
+        assert f"### Listing {letter}\n{body}" in texts
 
 
 def test_the_listings_of_the_notebook_are_those_of_the_grader():
-    cells = editions.read("ps3")["cells"]
+    cells = sources.read("ps3")["cells"]
     found = [c["metadata"]["listing"] for c in cells if "listing" in c["metadata"]]
     assert sorted(found) == sorted(LISTINGS)
     table = next(
@@ -188,15 +188,15 @@ def test_the_listings_of_the_notebook_are_those_of_the_grader():
 
 def test_a_stub_stands_in_its_solution():
     """Every line of a stub cell, but for the stub itself, is a line of the solution."""
-    for name in editions.NAMES:
-        for cell in editions.read(name)["cells"]:
+    for name in sources.NAMES:
+        for cell in sources.read(name)["cells"]:
             if cell["cell_type"] != "code":
                 continue
             source = "".join(cell["source"])
-            stub = editions.VARIANT.sub("", editions.strip_solution(source))
-            full = editions.VARIANT.sub("", source)
-            stubs = {m["stub"] or editions.STUB for m in map(
-                editions.BEGIN.match, source.split("\n")) if m}  # fmt: skip
+            stub = sources.VARIANT.sub("", sources.strip_solution(source))
+            full = sources.VARIANT.sub("", source)
+            stubs = {m["stub"] or sources.STUB for m in map(
+                sources.BEGIN.match, source.split("\n")) if m}  # fmt: skip
             for line in stub.split("\n"):
                 assert line in full.split("\n") or line.strip() in stubs, (name, line)
 
@@ -207,13 +207,13 @@ def test_broken_markers_are_named():
         "### END SOLUTION",
         "### BEGIN SOLUTION\n" * 2,
     ):
-        with pytest.raises(editions.SourceError, match="no partner"):
-            editions.strip_solution(source)
+        with pytest.raises(sources.SourceError, match="no partner"):
+            sources.strip_solution(source)
 
 
 def test_a_missing_variant_is_named():
-    with pytest.raises(editions.SourceError, match="nonsense"):
-        editions.student_notebook(editions.read("ps1"), "nonsense")
+    with pytest.raises(sources.SourceError, match="nonsense"):
+        sources.student_notebook(sources.read("ps1"), "nonsense")
 
 
 def test_building_twice_gives_the_same_bytes(tmp_path):
@@ -250,7 +250,7 @@ def test_the_autograder_runs_from_its_own_zip(tmp_path):
     given.mkdir(parents=True)
     data = build.zip_bytes(build.autograder_files("ps1", KEY))
     zipfile.ZipFile(io.BytesIO(data)).extractall(source)
-    (given / "ps1.ipynb").write_bytes((editions.SETS / "ps1.ipynb").read_bytes())
+    (given / "ps1.ipynb").write_bytes((sources.SETS / "ps1.ipynb").read_bytes())
     command = [sys.executable, "-m", "coursework.grade", "--set", "ps1"]
     command += ["--key", "term.key", "--gradescope", str(autograder)]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bnlib.checks import numerical_gradient
-from coursework import editions
+from coursework import sources
 from coursework.grader import keys
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.questions import SETS, ps3
@@ -131,7 +131,7 @@ def kills(bug):
 
 
 def solution():
-    data = (editions.SETS / "ps3.ipynb").read_bytes()
+    data = (sources.SETS / "ps3.ipynb").read_bytes()
     return read_submission(data, "ps3.ipynb", SETS["ps3"].functions)
 
 

@@ -7,7 +7,8 @@ import os
 import pytest
 
 from coursework.grader import confine
-from coursework.grader.confine import Confinement, NoConfinementError, find_confinement
+from coursework.grader.client import find_confinement
+from coursework.grader.confine import Confinement, NoConfinementError
 
 CI = os.environ.get("CI") == "true"
 MEANS: dict[str, Confinement] = {}

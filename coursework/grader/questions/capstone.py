@@ -9,7 +9,7 @@ import numpy as np
 
 from bncheck.calls import Call
 from bncheck.judge import ALMOST, CORRECT, NOT_YET, NOTHING_YET, NoAnswerError, Question
-from coursework.grader.sandbox import Worker
+from coursework.grader.client import Client as Worker
 
 TIME_LIMIT = 600.0  # seconds for all seeds together
 TOLERANCE, SMALLEST = 0.05, 1e-3

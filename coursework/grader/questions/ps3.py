@@ -11,8 +11,9 @@ from bncheck.calls import Call, unpack
 from bncheck.judge import ALMOST, CORRECT, NOT_YET, NOTHING_YET, NoAnswerError, Question
 from coursework.grader import keys
 from coursework.grader import references as ref
+from coursework.grader.client import Client as Worker
+from coursework.grader.client import pack_reply
 from coursework.grader.questions.ps1 import running_statistics
-from coursework.grader.sandbox import Worker, pack_reply
 
 Rng = np.random.Generator
 MUTANTS, STRATA = 12, {"easy": 2, "middle": 6, "hard": 4}

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
-import struct
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import Pipe
 from typing import Any
 
 from bncheck.calls import Call, Outcome, pack, unpack
 from bncheck.judge import NoAnswerError, to_json
-from coursework.grader.confine import SCRATCH, Confinement, prepare
+from coursework.grader.confine import (
+    LAYERS,
+    SCRATCH,
+    Confinement,
+    NoConfinementError,
+    SetUpError,
+    describe_layer,
+    prepare,
+)
 
 LARGEST = 1 << 26  # bytes of one message
 RESTARTS = 12  # of one submission's worker
@@ -36,7 +45,7 @@ class WorkerError(NoAnswerError):
     """A worker gave no answer; the message says why, for the report."""
 
 
-class Worker:
+class Client:
     """One submission's confined process; it is started again when it ended.
 
     Parameters
@@ -79,7 +88,7 @@ class Worker:
         self._scratch: tempfile.TemporaryDirectory | None = None
         self._late = self._full = False
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -204,10 +213,9 @@ class Worker:
             prefix="scratch-", ignore_cleanup_errors=True
         )
         plan = prepare(self.confinement, bool(self.imports), self._scratch.name)
-        to_worker, to_grader = os.pipe(), os.pipe()
-        files = [to_worker[0], to_grader[1], *plan.files]
-        layer = self.confinement.layer
-        command = [*plan.command, str(to_worker[0]), str(to_grader[1]), layer]
+        mine, theirs = Pipe()
+        files = [theirs.fileno(), *plan.files]
+        command = [*plan.command, str(files[0]), self.confinement.layer]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -220,11 +228,12 @@ class Worker:
                 start_new_session=True,
             )
         finally:
-            for number in files:
+            theirs.close()
+            for number in plan.files:
                 os.close(number)
-            self._out, self._in = to_worker[1], to_grader[0]
+            self._pipe = mine
             if self._process is None:
-                self._close()
+                mine.close()
         self._greet(plan.rules)
         if self.chunks:
             self._load()
@@ -273,13 +282,8 @@ class Worker:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stderr.close()
-        self._close()
+        self._pipe.close()
         self._scratch.cleanup()
-
-    def _close(self) -> None:
-        for number in (self._in, self._out):
-            with contextlib.suppress(OSError):
-                os.close(number)
 
     @contextlib.contextmanager
     def _deadline(self, seconds: float) -> Any:
@@ -307,36 +311,43 @@ class Worker:
     # --- messages -------------------------------------------------------------------
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        data = json.dumps(message).encode()
-        view = memoryview(struct.pack("<Q", len(data)) + data)
-        while view:
-            view = view[os.write(self._out, view) :]
+        self._pipe.send_bytes(json.dumps(message).encode())
 
     def _receive(self) -> dict[str, Any]:
-        (count,) = struct.unpack("<Q", self._take(8))
-        if count > LARGEST:
-            raise ValueError(f"expected at most {LARGEST} bytes, got {count}")
         try:
-            reply = json.loads(self._take(count))
+            reply = json.loads(self._pipe.recv_bytes(LARGEST))
+        except OSError as error:
+            if error.errno is None:  # a length that is none, or is too large
+                raise ValueError("expected the length of a message") from error
+            raise
         except RecursionError as error:
             raise ValueError("expected a flat message, got a deep one") from error
         if not isinstance(reply, dict):
             raise ValueError(f"expected a dict, got {type(reply).__name__}")
         return reply
 
-    def _take(self, count: int) -> bytes:
-        parts = []
-        while count:
-            part = os.read(self._in, min(count, 1 << 20))
-            if not part:
-                raise EOFError("the pipe ended")
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
 
+@functools.cache
+def find_confinement(wanted: Sequence[str] = LAYERS) -> Confinement:
+    """Try the means in order, each with a real worker, and return the first that works.
 
-class SetUpError(RuntimeError):
-    """The machine or a library failed, not the student's code: no score is touched."""
+    Raises `NoConfinementError`, with a reason for each, if none of them works.
+    """
+    reasons = []
+    for layer in wanted:
+        try:
+            text = describe_layer(layer)
+            with Client(Confinement(layer, text), []) as client:
+                client.start()
+            return Confinement(layer, text)
+        except (WorkerError, OSError, RuntimeError, ImportError) as error:
+            reasons.append(f"{layer}: {error}")
+    raise NoConfinementError(
+        "expected a way to confine the students' code, found none ("
+        + "; ".join(reasons)
+        + "). Install bubblewrap (apt install bubblewrap), or use a Linux kernel with "
+        "Landlock, or grade in a container of your own with --unsafe."
+    )
 
 
 def _refuse_machine_errors(reply: Mapping[str, Any]) -> None:
