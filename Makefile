@@ -28,8 +28,8 @@ TORCH := $(VENV)/.torch-ready
 
 KEY ?= term.key
 
-.PHONY: help book serve test lab notebooks experiments coursework bench frameworks frameworks-legacy \
-	lint lock clean for-ci
+.PHONY: help book serve test check lab notebooks experiments coursework bench frameworks \
+	frameworks-legacy lint mutants coverage lock clean for-ci
 
 help: ## show this list
 	@echo "The book's commands:"
@@ -64,6 +64,9 @@ serve: book ## build the site and show it at http://localhost:8000
 test: $(TORCH) for-ci ## run every check: lint, tests, notebooks, site, browser
 	@$(PY) tools/run_tests.py
 
+check: $(TORCH) lint ## the quick checks, before a commit: lint, types, the quick unit tests
+	@$(PY) -m pytest -q -n 2 --dist worksteal -m "not slow" tests
+
 lab: $(TORCH) ## open the notebooks in JupyterLab
 	@$(VENV)/bin/jupyter lab chapters
 	@echo "Done: JupyterLab has stopped."
@@ -91,10 +94,14 @@ frameworks-legacy: $(TORCH) ## the same for TensorFlow 1, Theano and CNTK (needs
 	@$(PY) -m frameworks --group legacy
 	@echo "Done: the records in frameworks/records are new."
 
-lint: $(READY) ## check the style of code and notebooks
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@echo "Done: the code is clean."
+lint: $(READY) ## check style, types, and which package imports which
+	@$(PY) tools/lint.py
+
+mutants: $(TORCH) ## break bnlib line by line and see that a test notices
+	@$(PY) tools/mutants.py
+
+coverage: $(TORCH) ## which lines of the packages no unit test reaches
+	@$(PY) -m pytest -q -n 2 --dist worksteal --cov --cov-report=term tests
 
 lock: $(READY) ## resolve requirements.txt anew from pyproject.toml
 	@$(PY) tools/lock.py

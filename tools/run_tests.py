@@ -55,14 +55,12 @@ def run(name: str, *arguments: str) -> Result:
 def steps() -> list[Result]:
     """Run the checks in order."""
     python = sys.executable
-    ruff = [python, "-m", "ruff"]
     pytest = [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]
     nbval = ["--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
     stored = [*all_notebooks(), *problem_sets()]
     pages = [str(p.relative_to(ROOT)) for p in stored]
     done = [
-        run("lint", *ruff, "check", "."),
-        run("format", *ruff, "format", "--check", "."),
+        run("lint", python, "tools/lint.py"),
         run("unit tests and notebook contract", *pytest, "tests"),
         run("notebooks, every cell and output", *pytest, *nbval, *pages),
         run("strict build of the site", python, "tools/book.py"),
