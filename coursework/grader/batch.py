@@ -17,6 +17,7 @@ from coursework.grader.collect import Found
 from coursework.grader.confine import SetUpError
 from coursework.grader.report import Report, file_names
 
+CONNECTING = 5  # seconds to reach a Dask scheduler
 Record = dict[str, Any]  # what is stored of a student: stamp, report, shapes
 
 
@@ -217,7 +218,7 @@ def connect(address: str) -> Any:
     try:
         from distributed import Client  # noqa: PLC0415
 
-        return Client(address)
+        return Client(address, timeout=CONNECTING)
     except ImportError as error:
         raise SetUpError(
             "--dask expects the package distributed; install it with "

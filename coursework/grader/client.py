@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -65,6 +66,8 @@ class Client:
         Functions of libraries that may not be used.
     threads : int
         Threads of the numerical libraries.
+    budget : float, optional
+        Seconds for all messages together; none is a limit.
     """
 
     def __init__(
@@ -76,8 +79,10 @@ class Client:
         imports: Sequence[str] = (),
         blocked: Sequence[str] = (),
         threads: int = 1,
+        budget: float = math.inf,
     ) -> None:
         self.confinement = confinement
+        self.budget = self.left = budget
         self.chunks = [list(chunk) for chunk in chunks]
         self.time_limit, self.memory = time_limit, memory
         self.imports, self.blocked = list(imports), list(blocked)
@@ -177,6 +182,12 @@ class Client:
         late, full = self._late, self._full
         malformed = isinstance(error, ValueError)
         self.end()
+        if late and limit >= self.left:
+            self.left = 0.0
+            return WorkerError(
+                f"Your file took {self.budget:g} s in all, which is its limit: what "
+                "comes after that was not run."
+            )
         if late:
             return WorkerError(
                 f"Your code did not finish within {limit:g} s. Look for a loop that "
@@ -205,6 +216,8 @@ class Client:
         """
         if self._process is not None:
             return
+        if not self.left:
+            raise WorkerError("The time for all of your file was over.")
         if self.starts >= RESTARTS:
             raise WorkerError("Your code ended its process too often.")
         self.starts += 1
@@ -249,7 +262,7 @@ class Client:
             "RLIMIT_CORE": 0,
         }
         try:
-            with self._deadline(STARTING):
+            with self._deadline(STARTING, counted=False):
                 self._send({"rules": rules, "limits": limits, "imports": self.imports})
                 if self._receive() != {"ready": True}:
                     raise ValueError("no greeting")
@@ -286,10 +299,14 @@ class Client:
         self._scratch.cleanup()
 
     @contextlib.contextmanager
-    def _deadline(self, seconds: float) -> Any:
-        """Kill the process when its time or its space is over: the pipes then end."""
+    def _deadline(self, seconds: float, counted: bool = True) -> Any:
+        """Kill the process when its time or its space is over: the pipes then end.
+
+        Seconds that are counted are the submission's own, not those of a slow start.
+        """
         pid, folder, done = self._process.pid, self._scratch.name, threading.Event()
-        end = time.monotonic() + seconds
+        begun = time.monotonic()
+        end = begun + (min(seconds, self.left) if counted else seconds)
 
         def watch() -> None:
             while not done.wait(min(LOOK, max(end - time.monotonic(), 0))):
@@ -307,6 +324,8 @@ class Client:
         finally:
             done.set()
             watcher.join()
+            if counted:
+                self.left = max(self.left - (time.monotonic() - begun), 0.0)
 
     # --- messages -------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from coursework.grader.questions import SETS
 from coursework.grader.reading import Submission
 
 GRADER_VERSION = "1"
+SECONDS = 6  # for a whole file, in time limits of one group of calls
 UNSAFE = Confinement("none", "NONE: the teacher chose to grade without confinement")
 
 
@@ -95,6 +96,7 @@ def grade_one(
         chosen.imports,
         chosen.blocked,
         chosen.threads,
+        max(SECONDS * options.time_limit, 2 * chosen.time_limit),
     ) as client:
         try:
             client.start()

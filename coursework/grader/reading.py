@@ -54,6 +54,8 @@ class Submission(NamedTuple):
         SHA-256 of the file.
     shapes : dict of str to str
         Digest of each longer wanted function's syntax tree with names left out.
+    items : sequence of Item
+        All statements of the file.
     """
 
     student: str
@@ -63,6 +65,7 @@ class Submission(NamedTuple):
     notes: list[str]
     digest: str
     shapes: dict[str, str] = {}  # noqa: RUF012  never changed
+    items: Sequence[Item] = ()
 
 
 def clean(text: str) -> str:
@@ -93,10 +96,10 @@ def read_submission(data: bytes, name: str, wanted: Sequence[str]) -> Submission
     notes: list[str] = []
     file = clean(PurePosixPath(name.replace("\\", "/")).name)
     chunks, answers, shapes = [], {}, {}
+    items: list[Item] = []
     try:
         cells = _cells(data, file, notes)
         answers = _answers(cells, notes)
-        items: list[Item] = []
         for cell in cells:
             items += split(cell, notes)
             if len(items) >= MOST_PARTS:
@@ -116,7 +119,7 @@ def read_submission(data: bytes, name: str, wanted: Sequence[str]) -> Submission
         notes[MOST_NOTES:] = [f"and {len(notes) - MOST_NOTES} notes more"]
     student, digest = file.rpartition(".")[0] or file, hashlib.sha256(data).hexdigest()
     notes = [clean(note) for note in dict.fromkeys(notes)]
-    return Submission(student, file, chunks, answers, notes, digest, shapes)
+    return Submission(student, file, chunks, answers, notes, digest, shapes, items)
 
 
 def _cells(data: bytes, file: str, notes: list[str]) -> list[Cell]:

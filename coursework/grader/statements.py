@@ -7,6 +7,7 @@ the last one that is no stub counts, together with all that it needs.
 from __future__ import annotations
 
 import ast
+import builtins
 import hashlib
 import re
 import symtable
@@ -41,13 +42,17 @@ class Cell(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A top-level statement; the names that it binds, needs, changes in place."""
+    """A top-level statement, and the names that it binds, uses, changes in place.
+
+    It uses a name at once, or later: in a function that is called when all has run.
+    """
 
     place: str
     node: ast.stmt
     source: str
     binds: set[str]
-    needs: set[str]
+    at_once: set[str]
+    later: set[str]
     changes: set[str]
 
 
@@ -169,22 +174,24 @@ def _take_apart(
             for s in table.get_symbols()
             if s.is_assigned() or s.is_imported()
         }
-        above_it = "\n" * min(first - 1 + above, 2000)
-        items.append(
-            Item(place, node, above_it + source, binds, _needs(table), _changes(node))
-        )
+        source = "\n" * min(first - 1 + above, 2000) + source
+        at_once, later = _uses(table)
+        items.append(Item(place, node, source, binds, at_once, later, _changes(node)))
     return items
 
 
-def _needs(table: symtable.SymbolTable) -> set[str]:
-    """Name the globals that a statement uses, also inside its functions."""
-    top = table.get_type() == "module"
-    names = {
-        s.get_name()
-        for s in table.get_symbols()
-        if (s.is_referenced() if top else s.is_global())
-    }
-    return names.union(*(_needs(child) for child in table.get_children()))
+def _uses(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
+    """Name the globals that a statement uses at once, and those in its functions."""
+    top, symbols = table.get_type() == "module", table.get_symbols()
+    used = (s.is_referenced() if top else s.is_global() for s in symbols)
+    names = {s.get_name() for s, use in zip(symbols, used, strict=True) if use}
+    at_once, later = set(), set()
+    for child in table.get_children():
+        now, then = _uses(child)
+        at_once, later = at_once | now, later | then
+    if table.get_type() == "function":
+        return set(), names | at_once | later
+    return names | at_once, later
 
 
 def _outer(node: ast.AST) -> Iterator[ast.AST]:
@@ -238,49 +245,93 @@ def choose(
     chosen : list of Item
         In their order.
     """
+    names = _matching(items, wanted)
+    for name in names:
+        _note_name(name, [i for i in items if name in _bound(i)], cells, notes)
+    chosen = _needed(items, names)
+    _note_new_values(items, chosen, names, notes)
+    return chosen
+
+
+def as_they_stood(items: list[Item], wanted: Sequence[str]) -> list[Item]:
+    """Choose what functions need as it stood above them, if that is anything else.
+
+    A helper that is defined again below is another one then; empty if none is.
+    """
+    names = _matching(items, wanted)
+    nearest = _needed(items, names, nearest=True)
+    return [] if nearest == _needed(items, names) else nearest
+
+
+def _bound(item: Item) -> set[str]:
+    """Name what a statement binds; imports are always kept and bind nothing here."""
+    return set() if isinstance(item.node, (ast.Import, ast.ImportFrom)) else item.binds
+
+
+def _matching(items: list[Item], wanted: Sequence[str]) -> list[str]:
+    """Return the names that are wanted, those behind ``"test_*"`` in their order."""
+    bound = list(dict.fromkeys(name for item in items for name in _bound(item)))
+    found = ([n for n in bound if fnmatchcase(n, entry)] or [entry] for entry in wanted)
+    return list(dict.fromkeys(name for names in found for name in names))
+
+
+def _needed(
+    items: list[Item], names: Sequence[str], nearest: bool = False
+) -> list[Item]:
+    """Return the imports, what binds the names and counts, and what that needs.
+
+    A statement sees what stands above it, a function what stands when all has run; or,
+    with ``nearest``, also what stands above it.
+    """
     binders, changers = defaultdict(list), defaultdict(list)
-    keep = set()
+    keep, end = set(), len(items)
     for i, item in enumerate(items):
         if isinstance(item.node, (ast.Import, ast.ImportFrom)):
             keep.add(i)
-            continue
-        for name in item.binds:
+        for name in _bound(item):
             binders[name].append(i)
         for name in item.changes:
             changers[name].append(i)
-    names = list(
-        dict.fromkeys(
-            name
-            for entry in wanted
-            for name in ([n for n in binders if fnmatchcase(n, entry)] or [entry])
-        )
-    )
-    for name in names:
-        _note_name(name, [items[i] for i in binders[name]], cells, notes)
-    todo, seen = list(names), set()
+    todo, seen = [(name, end) for name in names], set()
     while todo:
-        name = todo.pop()
-        if name in seen:
+        name, below = use = todo.pop()
+        if use in seen:
             continue
-        seen.add(name)
-        for i in [*_counting(name, items, binders[name]), *changers[name]]:
+        seen.add(use)
+        above = [i for i in binders[name] if i < below]
+        limit = below if above else end  # cells may have run in another order
+        changed = [i for i in changers[name] if i < limit]
+        for i in [*_counting(name, items, above or binders[name]), *changed]:
             if i not in keep:
                 keep.add(i)
-                todo += items[i].needs
+                todo += [(n, i) for n in items[i].at_once]
+                todo += [(n, i if nearest else end) for n in items[i].later]
     return [items[i] for i in sorted(keep)]
 
 
 def _counting(name: str, items: list[Item], binders: list[int]) -> list[int]:
     """Say which of the statements that bind a name count."""
     standing = [i for i in binders if not _is_stub(items[i].node)] or binders
-    if not standing:
-        return []
     last_def = max((i for i in standing if isinstance(items[i].node, Def)), default=-1)
     after = [i for i in standing if i > last_def]
     if last_def < 0 or not after:
-        return after or [last_def]
+        return after or standing[-1:]
     # f = wrap(f) needs the definition before it, f = g does not
-    return [last_def, *after] if any(name in items[i].needs for i in after) else after
+    return [last_def, *after] if any(name in items[i].at_once for i in after) else after
+
+
+def _note_new_values(
+    items: list[Item], chosen: list[Item], wanted: Sequence[str], notes: list[str]
+) -> None:
+    """Note what a function uses and what is a new value below it: ``np = 3``."""
+    given = {name for item in items if not _bound(item) for name in item.binds}
+    for user in chosen:
+        for name in sorted(user.later & (given | set(dir(builtins))) - set(wanted)):
+            below = [i for i in chosen[chosen.index(user) :] if name in _bound(i)]
+            if below:
+                what = f"{name} is set again in {_where(below[-1])}"
+                owner = next(iter(sorted(user.binds)), "the code above")
+                notes.append(f"{what}: {owner} then uses that, not the first {name}")
 
 
 def _note_name(

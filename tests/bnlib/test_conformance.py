@@ -98,6 +98,7 @@ def check_onnx(case):
     return node.op_type
 
 
+@pytest.mark.slow
 def test_onnx_cases_all_pass():
     cases, passed = onnx_cases(), Counter()
     for name in set(cases) - set(ONNX_LEFT_OUT):
@@ -111,6 +112,7 @@ def test_onnx_cases_all_pass():
     print(f"\nONNX: {sum(passed.values())} of {len(cases)}: {dict(passed)}")
 
 
+@pytest.mark.slow
 def test_onnx_batch_norm_stores_the_biased_variance():
     """Without the correction in `run_onnx` the training cases fail."""
     case = onnx_cases()["test_batchnorm_example_training_mode"]
@@ -216,6 +218,7 @@ def assert_near(found, expected, rtol, terms=1.0):
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", RTOL)
 @pytest.mark.parametrize("kind", KINDS)
 def test_torch_samples_pass_or_are_named(kind, dtype):
@@ -279,6 +282,7 @@ def moves_statistics(broken, sample):
     return bool(kwargs.get("training") and sample.args[0] is not None and changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [biased_stored, momentum_swapped])
 def test_a_broken_convention_turns_cases_red(broken, monkeypatch):
     torch = load_torch()

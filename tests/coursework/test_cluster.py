@@ -8,6 +8,8 @@ import pytest
 
 from coursework import grade, sources
 
+pytestmark = pytest.mark.slow
+
 KEY = "a key for the tests of the cluster"
 
 

@@ -19,6 +19,8 @@ from coursework.grader.engine import Options, grade_one
 from coursework.grader.questions import SETS
 from coursework.grader.reading import read_submission
 
+pytestmark = pytest.mark.slow
+
 TORCH = importlib.util.find_spec("torch") is not None
 KEY = b"a key for the confinement tests!"
 TRAINS = """

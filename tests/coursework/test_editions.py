@@ -21,6 +21,8 @@ from coursework.grader.questions import SETS
 from coursework.grader.questions.ps3 import LISTINGS, draw_listings
 from coursework.grader.reading import read_submission
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 KEY = b"a key for the tests of the editions"
 RUN = """

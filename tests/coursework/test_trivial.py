@@ -14,6 +14,8 @@ from coursework.grader import keys
 from coursework.grader.keys import VARIANTS
 from coursework.grader.questions import SETS
 
+pytestmark = pytest.mark.slow
+
 TORCH = importlib.util.find_spec("torch") is not None
 TRIVIAL = {
     "first argument": lambda *a, **k: a[0],

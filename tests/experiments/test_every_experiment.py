@@ -59,6 +59,7 @@ def test_nothing_is_stored_that_no_stage_makes(name):
     assert set(runner.record(name)) == tables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reduced_form_agrees_with_its_stored_rows(name):
     module = runner.module(name)
