@@ -78,7 +78,7 @@ experiments: $(READY) ## run the experiments again and store their tables
 	@$(PY) -m experiments
 	@echo "Done: the tables in experiments/results are new."
 
-coursework: $(READY) ## make the editions for students, teachers, Gradescope (KEY=term.key)
+coursework: $(TORCH) ## make the editions for students, teachers, Gradescope (KEY=term.key)
 	@$(PY) -m coursework.build --key $(KEY) --out dist
 
 bench: $(TORCH) ## measure bnlib, torch, the grader, and the frameworks made

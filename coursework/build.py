@@ -155,7 +155,7 @@ def autograder_files(set_name: str, key: bytes) -> Files:
     """Collect the Gradescope autograder of a set; it holds the key."""
     files = tree(HERE.parent / "bncheck", "bncheck")
     files |= tree(HERE / "grader", "coursework/grader", ("gradescope",))
-    for name in ("__init__.py", "grade.py"):
+    for name in ("__init__.py", "grade.py", "needs.py"):
         files[f"coursework/{name}"] = (HERE / name).read_bytes()
     for name in ("setup.sh", "run_autograder"):
         files[name] = (HERE / "grader" / "gradescope" / name).read_bytes()

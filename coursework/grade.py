@@ -14,16 +14,28 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from coursework.grader import collect, engine, keys, output, reading, report, tables
-from coursework.grader.batch import (
+from coursework import needs
+
+needs.stop_without()  # before anything is imported that needs more than Python
+
+from coursework.grader import (  # noqa: E402
+    collect,
+    engine,
+    keys,
+    output,
+    reading,
+    report,
+    tables,
+)
+from coursework.grader.batch import (  # noqa: E402
     Task,
     failure,
     grade_all,
     grade_task,
     say,
 )
-from coursework.grader.collect import Found
-from coursework.grader.confine import SetUpError
+from coursework.grader.collect import Found  # noqa: E402
+from coursework.grader.confine import SetUpError  # noqa: E402
 
 ALL_GRADED, SOME_NOT, SET_UP, STOPPED = 0, 1, 2, 130
 
@@ -71,6 +83,9 @@ def set_up(given: argparse.Namespace) -> Callable[[Found], Task]:
         raise SetUpError(f"expected --set to be one of {known}, got {given.set_name!r}")
     if given.jobs == 0 or given.time_limit <= 0 or given.memory <= 0:
         raise SetUpError("expected --jobs, --time-limit and --memory above 0, got 0")
+    absent = needs.absent(engine.SETS[given.set_name].imports)
+    if absent:
+        raise SetUpError(needs.sentence(absent, f"grading {given.set_name}"))
     options = engine.Options(given.time_limit, given.memory, given.unsafe)
     try:
         key = keys.read_key(given.key)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from bnlib.palette import PALETTE, luminance
 from coursework import grade
 from coursework.grader import engine, pages, report, tables
 from coursework.grader.confine import Confinement, NoConfinementError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 EVIL = "<script>alert(1)</script>"
 FORMULA = '=HYPERLINK("http://x","y")'
@@ -444,6 +449,27 @@ def test_set_up_errors_are_one_sentence(room, change, words, capsys, monkeypatch
     last = capsys.readouterr().err.strip().split("\n")[-1]
     assert last.startswith("Stopped: ")
     assert words in last
+
+
+def test_without_the_packages_one_sentence_says_which_python_to_use(tmp_path):
+    command = [sys.executable, "-S", "-m", "coursework.grade", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == grade.SET_UP
+    assert done.stderr.count("\n") == 1
+    assert "needs numpy, jinja2, joblib, yaml" in done.stderr
+    assert ".venv/bin/python -m coursework.grade" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["ps4", "ps5", "capstone"])
+def test_without_torch_nobody_is_begun(room, name, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n: None if n == "torch" else find(n)
+    )
+    assert run(room, "--set", name) == grade.SET_UP
+    assert not (room / "out").exists()
+    assert f"grading {name} needs torch, which" in capsys.readouterr().err
+    assert run(room, "--set", "ps1") == grade.ALL_GRADED
 
 
 def test_no_confinement_is_no_score(room, monkeypatch, capsys):
