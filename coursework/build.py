@@ -126,6 +126,8 @@ def instructor_files(key: bytes) -> Files:
     files = tree(HERE / "guide", "guide") | tree(
         HERE / "sets", "solutions", ("bncheck.zip",)
     )
+    solved = sources.solved_listings(sources.read("ps3"), draw_listings(key))
+    files["solutions/ps3.ipynb"] = sources.as_text(solved)
     files["TERM.md"] = term_page(key)
     files[LICENCE] = (ROOT / LICENCE).read_text("utf-8")
     return {n: c for n, c in files.items() if ".ipynb_checkpoints" not in n}

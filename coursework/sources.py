@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ STUB = "return None  # your code here"
 BEGIN = re.compile(r"^(?P<indent>[ \t]*)### BEGIN SOLUTION(?::[ ]?(?P<stub>.*))?$")
 END = re.compile(r"^[ \t]*### END SOLUTION$")
 ANSWER = "<!-- BEGIN SOLUTION -->"
+EMPTY_NAMES = 'names = {"a": None, "b": None, "c": None}'
 PROMPT = "*Write your answer here.*"
 VARIANT = re.compile(r',\s*variant="\w+"')
 MARKERS = ("BEGIN SOLUTION", "END SOLUTION")
@@ -126,6 +128,21 @@ def student_notebook(
         missing = sorted(set(letters.values()) - set(drawn))
         raise SourceError(f"expected a cell for each listing, none for {missing}")
     return made
+
+
+def solved_listings(notebook: Notebook, listings: tuple[str, ...]) -> Notebook:
+    """Fill the names of the term's listings into the solution of problem set 3.
+
+    Raises `SourceError` if the cell with the empty names is not there.
+    """
+    made = copy.deepcopy(notebook)
+    names = dict(zip("abc", listings, strict=True))
+    for cell, check in pairwise(made["cells"]):
+        if "".join(cell["source"]).strip() == EMPTY_NAMES:
+            cell["source"] = f"names = {json.dumps(names)}"
+            check["outputs"] = []  # it was executed with the empty names
+            return made
+    raise SourceError(f"expected a cell {EMPTY_NAMES!r}, found none")
 
 
 def _student_cell(cell: dict[str, Any]) -> dict[str, Any]:
