@@ -53,8 +53,9 @@ def grade_task(
         notes = [*found.notes, *submission.notes]
         submission = submission._replace(student=found.student, notes=notes)
         graded = grade(submission, task.set_name, task.key, task.options)
-        json.dumps(graded, allow_nan=False)
-        return {"report": graded, "shapes": submission.shapes}
+        record = {"report": graded, "shapes": submission.shapes}
+        output.as_json(record).encode()  # what cannot be stored is told here
+        return record
     except SetUpError as error:
         return failure(task, f"set-up error, no score: {error}")
     except Exception as error:  # one bad file never stops the batch

@@ -334,7 +334,7 @@ class Client:
 
     def _receive(self) -> dict[str, Any]:
         try:
-            reply = json.loads(self._pipe.recv_bytes(LARGEST))
+            reply = _writable(json.loads(self._pipe.recv_bytes(LARGEST)))
         except OSError as error:
             if error.errno is None:  # a length that is none, or is too large
                 raise ValueError("expected the length of a message") from error
@@ -384,6 +384,15 @@ def size_of(folder: str) -> int:
             with contextlib.suppress(OSError):  # it was there a moment ago
                 total += os.lstat(os.path.join(place, name)).st_size
     return total
+
+
+def _writable(value: Any) -> Any:
+    """Return what a stranger sent with text that every file can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_writable(k): _writable(v) for k, v in value.items()}
+    return [_writable(v) for v in value] if isinstance(value, list) else value
 
 
 def _outcome(packed: list) -> Outcome:

@@ -30,7 +30,8 @@ def write_whole(path: Path, text: str) -> None:
 
 def as_json(value: Any) -> str:
     """Write JSON that is the same for equal values, with lines for people."""
-    return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    options = {"indent": 1, "ensure_ascii": False, "sort_keys": True}
+    return json.dumps(value, allow_nan=False, **options) + "\n"
 
 
 def write_class(out: Path, entries: Sequence[Entry], marks: Marks) -> None:

@@ -11,8 +11,9 @@ import pytest
 from confined import MEANS, needs_means, require
 
 from bncheck.calls import Call
-from coursework.grader import confine, engine
+from coursework.grader import batch, confine, engine
 from coursework.grader.client import Client, WorkerError, find_confinement
+from coursework.grader.collect import Found
 from coursework.grader.confine import Confinement, NoConfinementError
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.questions import SETS
@@ -299,6 +300,30 @@ def test_the_process_ends_with_its_worker(means):
         pid = client._process.pid
         assert Path(f"/proc/{pid}").exists()
     assert not Path(f"/proc/{pid}").exists()
+
+
+HALF = "chr(0xD800)"  # half a character: no file can hold it
+
+
+@pytest.mark.parametrize(
+    ("set_name", "source"),
+    [
+        ("ps3", f"def test_a(f, b): globals()['test_' + {HALF}] = int"),
+        ("ps3", f"names = dict.fromkeys('abc', {HALF})"),
+        ("ps1", body(f"raise type('E' + {HALF}, (Exception,), {{}})({HALF})")),
+        ("ps1", body(f"return {{{HALF}: {HALF}}}, {HALF}")),
+        ("ps1", f"{RIGHT}\nraise ValueError({HALF})"),
+    ],
+)
+def test_half_a_character_harms_no_file(means, set_name, source, tmp_path):
+    path = tmp_path / "Mallory.py"
+    path.write_text(source)
+    found = Found("Mallory", path)
+    task = batch.Task(found, set_name, KEY, Options(time_limit=3.0))
+    record = batch.grade_task(task, path.read_bytes())
+    assert "error" not in record["report"]
+    batch.store_record(tmp_path, "Mallory", {"stamp": "", **record})
+    assert batch.load_record(tmp_path, "Mallory", "")
 
 
 def test_a_file_has_a_limit_and_not_only_a_call(means):
