@@ -7,23 +7,20 @@ Nothing is pickled: numbers, text, lists, dicts, and plain arrays as bytes go ov
 from __future__ import annotations
 
 import base64
-import builtins
-import dis
 import functools
-import os
-import re
-import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bncheck.errors import machine_error, raised, tell
 from bncheck.glue import GLUE
 
+EARLIER = "an earlier call failed"
 LARGEST = 1_000_000  # numbers in an array that is sent back
+LARGEST_INT = 2**63 - 1  # of numbers that arrays hold
 KINDS = ("float16", "float32", "float64", "bool", "int8", "int16", "int32", "int64",
          "uint8", "uint16", "uint32", "uint64")  # fmt: skip
 
@@ -205,6 +202,8 @@ def _unpack_array(packed: dict) -> np.ndarray:
 
 def _sendable(value: Any) -> Any:
     """Return a plain array, None, text, a dict or list of these, or what type it is."""
+    if type(value) is int and abs(value) > LARGEST_INT:
+        return Opaque("int")
     if value is None or type(value) in (bool, int, float, str):
         return value if not isinstance(value, str) else value[:1000]
     if type(value) is dict and len(value) <= 100:
@@ -236,7 +235,7 @@ def run_calls(
     calls: Sequence[Call],
     namespace: Mapping[str, Any],
     remotes: Mapping[str, Callable] | None = None,
-    describe: Callable[[BaseException], str] | None = None,
+    describe: Callable[[BaseException], Any] | None = None,
 ) -> list[Outcome]:
     """Call functions one after the other; an error ends only its own call.
 
@@ -249,14 +248,14 @@ def run_calls(
     remotes : mapping of str to callable, optional
         What stands for a `Remote`.
     describe : callable, optional
-        Turns an exception into text; as a rule `describe_error`.
+        Turns an exception into an outcome's ``error``; as a rule into a sentence.
 
     Returns
     -------
     outcomes : list of Outcome
         One for each call.
     """
-    describe = describe or describe_error
+    describe = describe or (lambda error: tell(raised(error)))
     kept: list[tuple[list, list]] = []
     outcomes = []
     for call in calls:
@@ -271,7 +270,7 @@ def _run(
     namespace: Mapping[str, Any],
     remotes: Mapping[str, Callable],
     kept: list[tuple[list, list]],
-    describe: Callable[[BaseException], str],
+    describe: Callable[[BaseException], Any],
 ) -> tuple[Outcome, list, list]:
     if call.function.startswith("="):  # a value, not a function
         name = call.function[1:]
@@ -288,7 +287,7 @@ def _run(
     try:
         args = [_fetch(a, remotes, kept) for a in call.args]
     except LookupError:
-        return Outcome("raised", {}, {}, 0, "an earlier call failed"), [], []
+        return Outcome("raised", {}, {}, 0, EARLIER), [], []
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -325,149 +324,3 @@ def _fetch(
     if isinstance(value, list):
         return [_fetch(v, remotes, kept) for v in value]
     return value
-
-
-# --- errors ---------------------------------------------------------------------------
-
-# Messages of Python and NumPy that help and hold nothing but names and shapes.
-HARMLESS = (
-    r"operands could not be broadcast together with shapes ?([(]\d*,?[\d, ]*[)] ?)+",
-    r"shapes? [\d(), and]+ not aligned: \d+ \(dim \d+\) != \d+ \(dim \d+\)",
-    r"shapes? \([\d,]*\) and \([\d,]*\) not aligned",
-    r"name '\w+' is not defined",
-    r"cannot access local variable '\w+' where it is not associated with a value",
-    r"local variable '\w+' referenced before assignment",
-    r"'\w+'",  # KeyError
-    r"\w+\(\) missing \d+ required positional arguments?: [\w', and]+",
-    r"\w+\(\) takes \d+ positional arguments? but \d+ (was|were) given",
-    r"\w+\(\) got an unexpected keyword argument '\w+'",
-    r"(not enough|too many) values to unpack( \(expected \d+(, got \d+)?\))?",
-    r"unsupported operand type\(s\) for [^ ]+: '\w+' and '\w+'",
-    r"'\w+' object (is not (subscriptable|iterable|callable)|has no attribute '\w+')",
-    r"module '[\w.]+' has no attribute '\w+'",
-    r"cannot unpack non-iterable \w+ object",
-    r"axis \d+ is out of bounds for array of dimension \d+",
-    r"No module named '[\w.]+'",
-    r"maximum recursion depth exceeded( while calling a Python object)?",
-    r"\w+\(\) got some positional-only arguments passed as keyword arguments: '\w+'",
-    r"output array is read-only",
-    r"assignment destination is read-only",
-)
-MOST_SIZES, LARGEST_SIZE = 8, 24  # of the numbers in such a message
-ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
-OWN_FILES = ("cell ", "file", "<ipython")  # names of a student's pieces of code
-
-
-def describe_error(error: BaseException) -> str:
-    """Say what was raised, in which line of the student's code, with its message.
-
-    Parameters
-    ----------
-    error : BaseException
-        What was raised.
-
-    Returns
-    -------
-    text : str
-        Type, message (at most 300 characters) and line.
-    """
-    message = ADDRESS.sub("0x...", str(error))[:300]
-    return f"{_name(error)}{': ' if message else ''}{message}{_line(error)}"
-
-
-def describe_error_safely(error: BaseException, words: frozenset[str]) -> str:
-    """Say what was raised without a word that could carry hidden numbers.
-
-    Parameters
-    ----------
-    error : BaseException
-        What was raised.
-    words : frozenset of str
-        Names that stand in the student's own code.
-
-    Returns
-    -------
-    text : str
-        Type and line; the message only if Python or NumPy words it so, with names that
-        are in the code and small shapes, and only if no ``raise`` made it.
-    """
-    message = str(error)[:300].strip()
-    safe = any(re.fullmatch(p, message) for p in HARMLESS) and not _made(error)
-    parts = re.findall(r"'([\w.]+)'|(\w+)\(\)|non-iterable (\w+)", message)
-    names = ".".join(name for part in parts for name in part if name).split(".")
-    safe = safe and all(n in words or hasattr(builtins, n) for n in names if n)
-    sizes = [int(n) for n in re.findall(r"\d+", re.sub(r"'.*?'|\w+\(\)", "", message))]
-    safe = safe and len(sizes) <= MOST_SIZES and max(sizes, default=0) <= LARGEST_SIZE
-    return f"{_name(error)}{': ' + message if safe and message else ''}{_line(error)}"
-
-
-def machine_error(error: BaseException) -> str:
-    """Say what of the machine or of a library failed; nothing if it is the student's.
-
-    That is an `OSError` or `ImportError` that came up with no line of the student's in
-    between: while a library imported a part of itself, or under none of their lines at
-    all. A file that a student's line opens, and a package that it imports, are theirs.
-
-    Parameters
-    ----------
-    error : BaseException
-        What was raised.
-
-    Returns
-    -------
-    reason : str
-        Type, the system's own words, and the module; no word of the exception's.
-    """
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [i for i, f in enumerate(frames) if f.filename.startswith(OWN_FILES)]
-        below = frames[own[-1] + 1 :] if own else frames
-        importing = any(
-            f.name == "<module>" and not f.filename.startswith("<") for f in below
-        )
-        if isinstance(error, OSError | ImportError) and (importing or not own):
-            words = os.strerror(error.errno) if getattr(error, "errno", None) else ""
-            missing = str(getattr(error, "name", None) or "")
-            if re.fullmatch(r"[\w.]{1,80}", missing):
-                words = f"no module {missing}"
-            module = re.sub(r"\W", "", Path(below[-1].filename).stem) if below else ""
-            place = f" in {module[:40]}, line {below[-1].lineno}" if module else ""
-            return f"{_name(error)}{': ' + words if words else ''}{place}"
-        error = error.__cause__ or error.__context__
-    return ""
-
-
-def _made(error: BaseException) -> bool:
-    """Say whether a student's line raised it, and not Python or NumPy themselves."""
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
-    if last is None or not last.filename.startswith(("cell ", "file")):
-        return last is None or not re.search("numpy|importlib", last.filename)
-    made = {id(error.__cause__), id(error.__context__)} - {id(None)}
-    return bool(made) or _raises(error.__traceback__)
-
-
-def _raises(trace: Any) -> bool:
-    """Say whether the last step of a traceback is an instruction to raise."""
-    while trace.tb_next:
-        trace = trace.tb_next
-    code = trace.tb_frame.f_code.co_code
-    return dis.opname[code[trace.tb_lasti]] in ("RAISE_VARARGS", "RERAISE")
-
-
-def _name(error: BaseException) -> str:
-    for kind in type(error).__mro__:
-        if getattr(builtins, kind.__name__, None) is kind:
-            return kind.__name__
-    return "an error"
-
-
-def _line(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.filename.startswith(OWN_FILES)]
-    if not own:
-        return ""
-    place = own[-1].filename if own[-1].filename.startswith("cell ") else "your code"
-    return f" ({place}, line {own[-1].lineno})"

@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -16,7 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import Pipe
 from typing import Any
 
-from bncheck.calls import Call, Outcome, pack, unpack
+from bncheck.calls import EARLIER, LARGEST_INT, Call, Opaque, Outcome, pack, unpack
+from bncheck.errors import Raised, is_known, tell_safely
 from bncheck.judge import NoAnswerError, to_json
 from coursework.grader.confine import (
     LAYERS,
@@ -84,6 +86,8 @@ class Client:
         self.confinement = confinement
         self.budget = self.left = budget
         self.chunks = [list(chunk) for chunk in chunks]
+        self.labels = {label for label, _ in chunks}
+        self.words = set(re.findall(r"\w+", "\n".join(text for _, text in chunks)))
         self.time_limit, self.memory = time_limit, memory
         self.imports, self.blocked = list(imports), list(blocked)
         self.environment = ENVIRONMENT | {n: str(threads) for n in THREADS}
@@ -123,7 +127,7 @@ class Client:
         """
         reply = self.ask({"calls": [to_json(call) for call in calls]})
         try:
-            outcomes = [_outcome(o) for o in reply["outcomes"]]
+            outcomes = [self._outcome(o) for o in reply["outcomes"]]
         except (KeyError, TypeError, ValueError) as error:
             self.end()
             raise WorkerError(
@@ -176,6 +180,36 @@ class Client:
                 return reply
             except (OSError, EOFError, ValueError) as error:
                 raise self._ended(error, limit) from error
+
+    def told(self, facts: Any) -> str:
+        """Say what the worker says that the student's code raised; see `tell_safely`.
+
+        Raises `ValueError` where it is not of the form of `Raised`.
+        """
+        kinds = (str, str, str, bool)
+        if not isinstance(facts, list) or tuple(map(type, facts)) != kinds:
+            raise ValueError("expected the facts of an exception")
+        return tell_safely(Raised(*facts), self.words, self.labels)
+
+    def _outcome(self, packed: list) -> Outcome:
+        status, outputs, after, count, error = packed
+        if status not in ("ok", "raised", "missing", "stub", "machine"):
+            raise ValueError("expected a known status")
+        return Outcome(
+            status,
+            {int(k): self._named(unpack(v)) for k, v in outputs},
+            {int(k): self._named(unpack(v)) for k, v in after},
+            int(count),
+            self.told(error) if isinstance(error, list) else EARLIER if error else "",
+        )
+
+    def _named(self, value: Any) -> Any:
+        """Let no name of a type carry anything: what is not known is an object."""
+        if isinstance(value, Opaque):
+            return value if is_known(value.kind, self.words) else Opaque("object")
+        if isinstance(value, dict):
+            return {k: self._named(v) for k, v in value.items()}
+        return [self._named(v) for v in value] if isinstance(value, list) else value
 
     def _ended(self, error: Exception, limit: float) -> WorkerError:
         """Say why there was no answer."""
@@ -281,7 +315,7 @@ class Client:
                 self._send(message)
                 reply = self._receive()
                 _refuse_machine_errors(reply)
-                problems = [(str(a)[:80], str(b)[:400]) for a, b in reply["problems"]]
+                problems = [(str(a)[:80], self.told(b)) for a, b in reply["problems"]]
             except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
                 raise self._ended(error, self.time_limit) from error
         self.problems = problems
@@ -334,7 +368,8 @@ class Client:
 
     def _receive(self) -> dict[str, Any]:
         try:
-            reply = _writable(json.loads(self._pipe.recv_bytes(LARGEST)))
+            data = self._pipe.recv_bytes(LARGEST)
+            reply = _writable(json.loads(data, parse_int=_integer))
         except OSError as error:
             if error.errno is None:  # a length that is none, or is too large
                 raise ValueError("expected the length of a message") from error
@@ -386,6 +421,12 @@ def size_of(folder: str) -> int:
     return total
 
 
+def _integer(digits: str) -> int:
+    if len(digits) > len(str(-LARGEST_INT)):
+        raise ValueError("expected a whole number that an array can hold")
+    return int(digits)
+
+
 def _writable(value: Any) -> Any:
     """Return what a stranger sent with text that every file can hold."""
     if isinstance(value, str):
@@ -393,19 +434,6 @@ def _writable(value: Any) -> Any:
     if isinstance(value, dict):
         return {_writable(k): _writable(v) for k, v in value.items()}
     return [_writable(v) for v in value] if isinstance(value, list) else value
-
-
-def _outcome(packed: list) -> Outcome:
-    status, outputs, after, count, error = packed
-    if status not in ("ok", "raised", "missing", "stub", "machine"):
-        raise ValueError("expected a known status")
-    return Outcome(
-        status,
-        {int(k): unpack(v) for k, v in outputs},
-        {int(k): unpack(v) for k, v in after},
-        int(count),
-        str(error)[:400],
-    )
 
 
 def pack_reply(result: Sequence[Any], after: Sequence[Any], error: str = "") -> dict:

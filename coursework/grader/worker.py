@@ -15,21 +15,21 @@ site, number, layer = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 sys.path[:0] = site.split(os.pathsep)
 sys.argv = ["student"]
 
+import ast  # noqa: E402
 import random  # noqa: E402
-import re  # noqa: E402
 import resource  # noqa: E402
 from multiprocessing.connection import Connection  # noqa: E402
 
 import numpy as np  # noqa: E402
 
 from bncheck import calls as carry  # noqa: E402
+from bncheck.errors import machine_error, raised  # noqa: E402
 from bncheck.judge import from_json  # noqa: E402
 from bncheck.toys import TOYS  # noqa: E402
 
 LARGEST_MESSAGE = 1 << 26
 pipe = Connection(number)
 namespace: dict = {}
-words: frozenset = frozenset()
 
 
 def receive() -> dict:
@@ -83,10 +83,8 @@ def confine_by_landlock(rules: dict) -> None:
 
 def load(chunks: list, blocked: list) -> dict:
     """Run the pieces of a submission, each by itself."""
-    global words
     namespace.clear()
     namespace.update(__name__="student", np=np, numpy=np, xrange=range)
-    words = frozenset(re.findall(r"\w+", "\n".join(source for _, source in chunks)))
     for name in blocked:
         block(name)
     problems, machine = [], []
@@ -94,12 +92,37 @@ def load(chunks: list, blocked: list) -> dict:
         try:
             exec(compile(source, label, "exec"), namespace)
         except BaseException as error:  # a submission may raise anything
-            reason = carry.machine_error(error)
-            if reason and not isinstance(error, ModuleNotFoundError):
+            reason = machine_error(error)
+            absent = isinstance(error, ModuleNotFoundError)
+            if reason and not absent:
                 machine.append([label, reason])
             else:  # a package that is not here was the student's choice
-                problems.append([label, describe(error)])
+                problems.append([label, raised(error)])
+            if absent:
+                leave_out(source, str(error))
     return {"problems": problems, "machine": machine}
+
+
+class Absent:
+    """Stands for a name of a package that is not here; says so when it is used."""
+
+    def __init__(self, message: str) -> None:
+        self.__dict__["message"] = message
+
+    def __getattr__(self, name: str) -> object:
+        raise ModuleNotFoundError(self.__dict__["message"])
+
+    def __call__(self, *_: object, **__: object) -> object:
+        raise ModuleNotFoundError(self.__dict__["message"])
+
+
+def leave_out(source: str, message: str) -> None:
+    """Let the names of an import that failed say, when used, what is not here."""
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                name = alias.asname or alias.name.partition(".")[0]
+                namespace.setdefault(name, Absent(message))
 
 
 def block(name: str) -> None:
@@ -110,16 +133,11 @@ def block(name: str) -> None:
         return
 
     def refused(*_: object, **__: object) -> None:
-        raise NotImplementedError
+        raise RuntimeError(f"{last!r} is not allowed here")
 
     if isinstance(getattr(owner, last), type):
         refused = type(last, (), {"__init__": refused})
     setattr(owner, last, refused)
-
-
-def describe(error: BaseException) -> str:
-    """Describe an exception without a word that could carry hidden numbers."""
-    return carry.describe_error_safely(error, words)
 
 
 def ask(name: str):
@@ -156,14 +174,13 @@ def run_tests(pattern: str, remotes: list) -> dict:
         if name.startswith(pattern) and callable(test):
             try:
                 with np.errstate(all="ignore"):
-                    verdicts[name] = (
-                        ["failed", ""] if test(*given) is False else ["ok", ""]
-                    )
+                    ok = test(*given) is not False
+                verdicts[name] = ["ok" if ok else "failed", []]
             except AssertionError:
-                verdicts[name] = ["failed", ""]
+                verdicts[name] = ["failed", []]
             except BaseException as error:  # a test may raise anything
-                verdicts[name] = ["raised", describe(error)]
-                reason = carry.machine_error(error)
+                verdicts[name] = ["raised", raised(error)]
+                reason = machine_error(error)
                 machine += [[name, reason]] if reason else []
     return {"verdicts": verdicts, "machine": machine}
 
@@ -177,7 +194,7 @@ def answer(message: dict) -> dict:
     if "tests" in message:
         return run_tests(message["tests"], message["remotes"])
     todo = [from_json(c) for c in message["calls"]]
-    outcomes = carry.run_calls(todo, namespace, TOYS, describe)
+    outcomes = carry.run_calls(todo, namespace, TOYS, raised)
     failed = zip(todo, outcomes, strict=True)
     return {
         "machine": [[c.function, o.error] for c, o in failed if o.status == "machine"],

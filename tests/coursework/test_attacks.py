@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import textwrap
@@ -300,6 +301,85 @@ def test_the_process_ends_with_its_worker(means):
         pid = client._process.pid
         assert Path(f"/proc/{pid}").exists()
     assert not Path(f"/proc/{pid}").exists()
+
+
+PATCHED = """
+    import sys
+    main = sys.modules["__main__"]
+    text = repr(x.ravel()[:3])
+    fact = type(main.raised(ValueError()))
+    main.raised = lambda error: fact(KIND, TEXT, PLACE, False)
+    raise ValueError
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "place"),
+    [
+        ("text", "text", "text"),
+        ("'ValueError'", "f'name {text!r} is not defined'", "f'cell {text}, line 1'"),
+        ("'ValueError'", "f'name {chr(39)}a{hash(text)}{chr(39)} is not defined'", "''"),
+        ("'print'", "str(int(abs(x[0, 0]) * 1e6))", "'cell 77, line 1'"),
+        ("'ValueError'", "f'axis {int(abs(x[0, 0]) * 1e6)} is out of bounds for '"
+         "'array of dimension 2'", "f'your code, line {int(abs(x[0, 0]) * 1e6)}'"),
+        ("3", "None", "[]"),
+    ],
+)  # fmt: skip
+def test_a_worker_that_was_patched_says_no_hidden_number(means, kind, text, place):
+    lines = PATCHED.replace("KIND", kind).replace("TEXT", text).replace("PLACE", place)
+    report = grade(body(lines))
+    said = [f["sentence"] for r in report["results"] for f in r["findings"]]
+    assert said
+    for sentence in said:
+        numbers = [int(n) for n in re.findall(r"\d+", sentence)]
+        assert max(numbers, default=0) <= 24, sentence
+        assert "hidden" not in sentence
+
+
+@pytest.mark.parametrize("value", ["10**400", "10**5000", "-(10**30)", "[10**400]"])
+def test_a_number_that_no_array_holds_is_a_wrong_answer(means, value):
+    source = f"bn_param['running_mean'] = {value}"
+    report = grade(
+        RIGHT.replace("mu, v =", f"{source}; mu, v =").replace(
+            'bn_param["running_mean"] = momentum', "nothing = momentum"
+        )
+    )
+    assert 0 < first_three(report) < 7
+    assert all(
+        "agreed form" not in f["sentence"]
+        for r in report["results"]
+        for f in r["findings"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (RIGHT.replace("beta, bn_param)", "beta)"), "takes 3 positional arguments"),
+        (body("x.reshape(3, 1000)"), "cannot reshape array of size"),
+        ("from scipy import stats\n" + body("stats.f(x)"), "No module named 'scipy'"),
+        ("import scipy.stats as s\n" + body("s(x)"), "No module named 'scipy'"),
+        (body("helper(x)"), "name 'helper' is not defined"),
+    ],
+)  # fmt: skip
+def test_an_error_of_ones_own_is_told_with_its_message(means, source, said):
+    report = grade(source)
+    sentence = report["results"][0]["findings"][0]["sentence"]
+    assert said in sentence, sentence
+
+
+def test_what_is_not_allowed_says_so(means):
+    source = """
+import torch
+class BatchNorm1d(torch.nn.Module):
+    def __init__(self, n, eps=1e-5, momentum=0.1):
+        super().__init__()
+        self.own = torch.nn.BatchNorm1d(n)
+"""
+    pytest.importorskip("torch")
+    report = grade(source, set_name="ps4", time_limit=10.0)
+    said = " ".join(f["sentence"] for r in report["results"] for f in r["findings"])
+    assert "'BatchNorm1d' is not allowed here" in said
 
 
 HALF = "chr(0xD800)"  # half a character: no file can hold it

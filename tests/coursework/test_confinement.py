@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from confined import MEANS, needs_means, require
 
-from bncheck.calls import machine_error
+from bncheck.errors import machine_error
 from coursework import sources
 from coursework.grader import batch, client, engine, output, report
 from coursework.grader.collect import Found

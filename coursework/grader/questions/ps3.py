@@ -90,6 +90,7 @@ POOL = {
     },
 }
 Pair = tuple[Callable, Callable]
+UNNAMED = "a test that was made while the tests ran"
 
 
 def questions(rng: Rng, variant: str) -> list[Question]:
@@ -301,7 +302,8 @@ def _ask(worker: Worker, pair: Pair) -> dict[str, tuple[str, str]]:
     for name, verdict in verdicts.items():
         if not (isinstance(verdict, list) and len(verdict) == 2):
             raise NoAnswerError("the worker's answer was not of the agreed form")
-        found[str(name)[:80]] = (str(verdict[0]), str(verdict[1])[:300])
+        known = name if name in worker.words else UNNAMED
+        found[known] = (str(verdict[0]), worker.told(verdict[1]) if verdict[1] else "")
     return found
 
 
