@@ -318,7 +318,7 @@ PATCHED = """
     [
         ("text", "text", "text"),
         ("'ValueError'", "f'name {text!r} is not defined'", "f'cell {text}, line 1'"),
-        ("'ValueError'", "f'name {chr(39)}a{hash(text)}{chr(39)} is not defined'", "''"),
+        ("'ValueError'", 'f"name \'a{hash(text)}\' is not defined"', "''"),
         ("'print'", "str(int(abs(x[0, 0]) * 1e6))", "'cell 77, line 1'"),
         ("'ValueError'", "f'axis {int(abs(x[0, 0]) * 1e6)} is out of bounds for '"
          "'array of dimension 2'", "f'your code, line {int(abs(x[0, 0]) * 1e6)}'"),
