@@ -1,5 +1,7 @@
 """Every framework of the book runs the same cases, and bnlib checks the answers.
 
-``python -m frameworks`` runs the adapters; `frameworks.runner` says how. The adapters
-run in the frameworks' own Pythons, from 3.6 on; the rest needs bnlib and its Python.
+A framework is a folder: its head (``about.toml``), its scripts, and the stored records
+of what they answered. ``python -m frameworks`` runs the scripts; `frameworks.run` says
+how. They run in the frameworks' own Pythons, from 3.6 on, beside the files of
+``within``; the rest needs bnlib and its Python.
 """

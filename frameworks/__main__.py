@@ -1,7 +1,7 @@
-"""Let ``python -m frameworks`` run the adapters."""
+"""Let ``python -m frameworks`` run the frameworks."""
 
 import sys
 
-from frameworks.runner import main
+from frameworks.run import main
 
 sys.exit(main())

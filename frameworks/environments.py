@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import shutil
 import subprocess
@@ -17,16 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from frameworks import mpi
+from frameworks.registry import FRAMEWORKS, Framework
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
 
-ROOT = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
-HOME = ROOT / ".venv-frameworks"
+HOME = HERE.parent / ".venv-frameworks"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
@@ -52,10 +52,18 @@ class Environment(NamedTuple):
 ENVIRONMENTS = {
     "modern": Environment(("3.11", "3.12", "3.13")),
     "optional": Environment(("3.11", "3.12", "3.13")),
-    "mxnet": Environment(("3.11",), ("setuptools<81", "wheel")),
     "legacy": Environment(("3.6",), ("pip==21.3.1",)),
-    "theano": Environment(("3.11", "3.8"), ("setuptools<81", "wheel")),
+} | {
+    f.name: Environment(**{k: tuple(v) for k, v in f.environment.items()})
+    for f in FRAMEWORKS.values()
+    if f.environment
 }
+
+
+def requirements(name: str) -> Path:
+    """Return the file that names every package of an environment."""
+    own = HERE / name / "requirements.txt"
+    return own if own.exists() else HERE / "requirements" / f"{name}.txt"
 
 
 def pythons(version: str) -> Iterator[Path]:
@@ -144,14 +152,15 @@ def install(name: str, folder: Path) -> None:
     """
     environment = ENVIRONMENTS[name]
     python = find_python(environment.pythons)
-    requirements = HERE / "requirements" / f"{name}.txt"
+    packages = requirements(name)
     print(f"Making the environment {name} with {python} (some minutes) ...", flush=True)
     pip = [folder / "bin" / "python", "-m", "pip", "install", "-q"]
     pip += ["--disable-pip-version-check"]
     steps = [[python, "-m", "venv", folder]]
     if environment.pip:
         steps.append([*pip, *environment.pip])
-    torch = [s for s in requirements.read_text().splitlines() if s.startswith("torch=")]
+    lines = packages.read_text("utf-8").splitlines()
+    torch = [line for line in lines if line.startswith("torch=")]
     if torch:
         steps.append([*pip, *torch])
     if torch and sys.platform == "linux":  # a build without GPU libraries, if reached
@@ -160,8 +169,8 @@ def install(name: str, folder: Path) -> None:
         if not run([*pip, "--no-deps", *quick, *torch]).returncode:
             steps.remove([*pip, *torch])
     # The files name every package. Old source packages need the old setuptools above.
-    isolation = ["--no-build-isolation"] if name in ("theano", "mxnet") else []
-    steps.append([*pip, "--no-deps", *isolation, "-r", requirements])
+    isolation = ["--no-build-isolation"] if "wheel" in environment.pip else []
+    steps.append([*pip, "--no-deps", *isolation, "-r", packages])
     for command in steps:
         done = run(command)
         if done.returncode:
@@ -176,8 +185,9 @@ def python_of(name: str, may_install: bool = True) -> Path:
     Parameters
     ----------
     name : str
-        "main" is the running Python, "cntk" the legacy environment with MPI; else a key
-        of `ENVIRONMENTS`.
+        "main" is the running Python; else a key of `ENVIRONMENTS`.
+    may_install : bool
+        Whether a missing environment is made.
 
     Returns
     -------
@@ -191,17 +201,10 @@ def python_of(name: str, may_install: bool = True) -> Path:
     """
     if name == "main":
         return Path(sys.executable)
-    if name == "cntk":  # the legacy environment, with MPI
-        python = python_of("legacy", may_install)
-        try:
-            mpi.provide(HOME / "legacy")
-        except OSError as error:
-            raise NotHere(f"no MPI library for CNTK: {error}") from None
-        return python
     if fcntl is None:
         raise NotHere("the environments are made on Linux and macOS")
     folder, ready = HOME / name, HOME / name / ".ready"
-    text = (HERE / "requirements" / f"{name}.txt").read_text("utf-8")
+    text = requirements(name).read_text("utf-8")
     digest = hashlib.sha256((text + repr(ENVIRONMENTS[name])).encode()).hexdigest()
     with locked(name):
         if not ready.exists() or ready.read_text() != digest:
@@ -226,29 +229,52 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
-def variables(name: str, more: dict[str, str]) -> dict[str, str]:
-    """Return the environment variables of an adapter's process.
+def place_of(
+    framework: Framework, may_install: bool = True
+) -> tuple[Path, dict[str, str]]:
+    """Find where a framework runs.
 
     Parameters
     ----------
-    name : str
-        The environment.
-    more : dict
-        The adapter's own variables.
+    framework : Framework
+        Which.
+    may_install : bool
+        Whether a missing environment is made.
 
     Returns
     -------
-    dict
-        All variables; without those of the running virtual environment.
+    python : Path
+        Of the first of its environments that this machine has.
+    variables : dict
+        All environment variables; without those of the running virtual environment.
+
+    Raises
+    ------
+    NotHere
+        This machine can have none of them; with the reasons.
     """
+    reasons = []
+    for name in framework.environments:
+        try:
+            python = python_of(name, may_install)
+            more = dict(framework.variables)
+            if name == "main":
+                more["PYTHONPATH"] = str(HERE.parent)
+            if framework.prepare:
+                module = f"frameworks.{framework.name}.{framework.prepare}"
+                more |= importlib.import_module(module).prepare(HOME / name)
+            return python, {**plain_variables(), **more}
+        except (NotHere, OSError) as reason:
+            reasons.append(str(reason))
+    raise NotHere("; ".join(reasons))
+
+
+def plain_variables() -> dict[str, str]:
+    """Return the environment variables of a process on one core, without a GPU."""
     kept = dict(os.environ)
     for key in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
         kept.pop(key, None)
     kept.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
     kept.update(PYTHONDONTWRITEBYTECODE="1", TF_CPP_MIN_LOG_LEVEL="3")
     kept.update(CUDA_VISIBLE_DEVICES="")
-    kept.update(more)
-    if name == "cntk":
-        kept["LD_LIBRARY_PATH"] = str(mpi.folder_in(HOME / "legacy"))
-        kept["MPI_KIND"] = mpi.provide(HOME / "legacy")
     return kept

@@ -1,25 +1,51 @@
-"""The frameworks, where each of them runs, and what each cannot do.
+"""The frameworks: each has a folder, and its head is the folder's ``about.toml``.
 
 A framework may leave out a case, or differ by more than the usual tolerance, when that
-is written here with its reason. Anything else is a failure.
+is written in its head with the reason. Anything else is a failure.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+HERE = Path(__file__).resolve().parent
+GROUPS = ("modern", "legacy", "optional")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Looser(NamedTuple):
     """A tolerance that is looser than the usual one, and why."""
 
     dtype: str
-    outputs: tuple[str, ...]
+    outputs: list[str]
     tolerance: float
     reason: str
+
+
+class Timed(NamedTuple):
+    """One row of the speed table.
+
+    Attributes
+    ----------
+    name, title : str
+        Key in the record, and name for people.
+    function : str
+        The function of ``speed.py`` that makes its nets.
+    variables : mapping
+        Environment variables, beside those of the framework.
+    note : str
+        What one must know to read its times.
+    """
+
+    name: str
+    title: str
+    function: str = "make"
+    variables: Mapping[str, str] = NOTHING
+    note: str = ""
 
 
 class Framework(NamedTuple):
@@ -28,143 +54,94 @@ class Framework(NamedTuple):
     Attributes
     ----------
     name : str
-        Name of its record.
+        Name of its folder.
+    place : int
+        Place in the tables.
     title : str
         Name for people.
     convention : str
         Key of `bnlib.conventions.CONVENTIONS`.
     group : {"modern", "legacy", "optional"}
         What ``--group`` asks for.
-    environments : tuple of str
+    environments : sequence of str
         Where it runs: the first of these that can be made.
     adapter : str
-        File in ``frameworks/adapters``, without its ending.
-    modules : tuple of str
-        What must be importable for it.
+        The framework whose folder holds the adapter.
+    like : str
+        The framework whose head says what this one leaves out, but for the times.
+    modules : sequence of str
+        What it must import, the first one for the tables.
     variables : mapping
         Environment variables.
     gaps : mapping
         Part of a case's name -> why the framework cannot run it.
-    looser : tuple of Looser
+    looser : sequence of Looser
         Tolerances that are looser than the usual ones.
-    without : tuple of str
+    without : sequence of str
         Packages that must not be loaded in its process.
+    false : sequence of str
+        What its listing shows to be false on purpose.
+    environment : mapping
+        Fields of an `frameworks.environments.Environment` that it alone has.
+    prepare : str
+        A module of its folder whose ``prepare(environment)`` returns more variables.
+    speed : sequence of Timed
+        What is timed.
     """
 
     name: str
+    place: int
     title: str
     convention: str
     group: str
-    environments: tuple[str, ...]
+    environments: list[str]
     adapter: str
-    modules: tuple[str, ...]
+    like: str = ""
+    modules: list[str] = []  # noqa: RUF012 - nobody changes what was read from a file
     variables: Mapping[str, str] = NOTHING
     gaps: Mapping[str, str] = NOTHING
     looser: tuple[Looser, ...] = ()
     without: tuple[str, ...] = ()
+    false: tuple[str, ...] = ()
+    environment: Mapping[str, list[str]] = NOTHING
+    prepare: str = ""
+    speed: tuple[Timed, ...] = ()
+
+    def file(self, name: str) -> Path:
+        """Return the place of a file of this framework, which need not exist.
+
+        Parameters
+        ----------
+        name : str
+            As in "listing.py".
+
+        Returns
+        -------
+        Path
+            In its folder, or for the adapter in the folder that has it.
+        """
+        return HERE / (self.adapter if name == "adapter.py" else self.name) / name
 
 
-STATISTICS = ("running_mean", "running_var", "inference")
-ALL = ("y", "dx", "dgamma", "dbeta", *STATISTICS)
-KERAS_FLOAT64 = Looser(
-    "float64",
-    ALL,
-    2e-6,
-    "off TensorFlow the layer computes float64 in float32: it casts its input to "
-    "keras.backend.result_type('float64', 'float32'), which is float32 there",
-)
-TF1_FLOAT64 = Looser(
-    "float64",
-    STATISTICS,
-    1e-7,
-    "1 - momentum is made a float32 constant before it is cast to float64",
-)
-ONNX_FLOAT64 = Looser(
-    "float64",
-    ("y", *STATISTICS),
-    1e-6,
-    "the attributes epsilon and momentum are float32",
-)
-FLAX_FLOAT64 = Looser(
-    "float64",
-    ("running_var", "inference"),
-    1e-7,
-    "the initial statistics are float32, so 0.9 times the first of them is rounded",
-)
-PADDLE_FLOAT64 = Looser(
-    "float64", ALL, 1e-6, "the attributes epsilon and momentum are float32"
-)
-MXNET_FLOAT64 = Looser("float64", STATISTICS, 1e-6, "the attribute momentum is float32")
+def head(name: str) -> dict[str, Any]:
+    """Read the head of a framework, with what it takes from another."""
+    own = tomllib.loads((HERE / name / "about.toml").read_text("utf-8"))
+    other = head(own["like"]) if "like" in own else {"adapter": name}
+    return {**other, "speed": [], **own}
+
+
+def read(name: str) -> Framework:
+    """Make a framework from its head."""
+    fields = head(name)
+    fields["looser"] = tuple(Looser(**rule) for rule in fields.get("looser", []))
+    fields["speed"] = tuple(Timed(**row) for row in fields["speed"])
+    return Framework(name, **fields)
+
+
 FRAMEWORKS: Mapping[str, Framework] = {
-    f.name: f
-    for f in (
-        Framework(
-            "pytorch", "PyTorch", "pytorch", "modern",
-            ("main",), "run_pytorch", ("torch",),
-        ),
-        Framework(
-            "tensorflow", "TensorFlow with Keras", "keras", "modern",
-            ("modern",), "run_keras", ("tensorflow", "keras"),
-            {"KERAS_BACKEND": "tensorflow"},
-        ),
-        Framework(
-            "keras_torch", "Keras on torch", "keras", "modern",
-            ("modern",), "run_keras", ("keras", "torch"),
-            {"KERAS_BACKEND": "torch"}, without=("tensorflow",),
-            looser=(KERAS_FLOAT64,),
-        ),
-        Framework(
-            "keras_jax", "Keras on JAX", "keras", "modern",
-            ("modern",), "run_keras", ("keras", "jax"),
-            {"KERAS_BACKEND": "jax"}, without=("tensorflow",),
-            looser=(KERAS_FLOAT64,),
-        ),
-        Framework(
-            "onnxruntime", "ONNX Runtime", "onnx", "modern",
-            ("main",), "run_onnxruntime", ("onnx", "onnxruntime"),
-            gaps={"nhwc": "channels stand on axis 1"},
-            looser=(ONNX_FLOAT64,),
-        ),
-        Framework(
-            "tf1_today", "TensorFlow 1 layers in TensorFlow 2", "tf1", "modern",
-            ("modern",), "run_tf1", ("tensorflow", "tf_keras"),
-            {"TF_USE_LEGACY_KERAS": "1"}, looser=(TF1_FLOAT64,),
-        ),
-        Framework(
-            "tf1", "TensorFlow 1", "tf1", "legacy",
-            ("legacy",), "run_tf1", ("tensorflow",), looser=(TF1_FLOAT64,),
-        ),
-        Framework(
-            "theano", "Theano", "theano", "legacy",
-            ("legacy", "theano"), "run_theano", ("theano",),
-            {"THEANO_FLAGS": "cxx=,mode=FAST_COMPILE,blas.ldflags="},
-        ),
-        Framework(
-            "cntk", "CNTK", "cntk", "legacy",
-            ("cntk",), "run_cntk", ("cntk",),
-            gaps={"nhwc": "channels stand first"},
-        ),
-        Framework(
-            "flax", "Flax on JAX", "flax", "optional",
-            ("modern",), "run_flax", ("flax", "jax"), looser=(FLAX_FLOAT64,),
-        ),
-        Framework(
-            "mlx", "MLX", "mlx", "optional",
-            ("optional",), "run_mlx", ("mlx",),
-            gaps={"nchw": "channels stand last"},
-        ),
-        Framework(
-            "paddle", "PaddlePaddle", "paddle", "optional",
-            ("optional",), "run_paddle", ("paddle",), looser=(PADDLE_FLOAT64,),
-        ),
-        Framework(
-            "tinygrad", "tinygrad", "tinygrad", "optional",
-            ("optional",), "run_tinygrad", ("tinygrad",),
-            {"DEV": "PYTHON"}, gaps={"nhwc": "channels stand on axis 1"},
-        ),
-        Framework(
-            "mxnet", "MXNet", "mxnet", "optional",
-            ("mxnet",), "run_mxnet", ("mxnet",), looser=(MXNET_FLOAT64,),
-        ),
+    framework.name: framework
+    for framework in sorted(
+        (read(path.parent.name) for path in HERE.glob("*/about.toml")),
+        key=lambda framework: framework.place,
     )
-}  # fmt: skip
+}
