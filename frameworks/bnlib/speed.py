@@ -21,7 +21,3 @@ def make(norm, x, y):
         return loss
 
     return step
-
-
-if __name__ == "__main__":
-    timing.main(make)

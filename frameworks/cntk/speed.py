@@ -25,7 +25,3 @@ def make(norm, x, y):
         return trainer.previous_minibatch_loss_average
 
     return step
-
-
-if __name__ == "__main__":
-    timing.main(make)

@@ -45,7 +45,3 @@ def make(norm, x, y):
         return value
 
     return step
-
-
-if __name__ == "__main__":
-    timing.main(make)

@@ -29,7 +29,3 @@ def make(norm, x, y):
         return value.item()
 
     return step
-
-
-if __name__ == "__main__":
-    timing.main(make)

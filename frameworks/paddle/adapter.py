@@ -8,17 +8,18 @@ paddle.set_device("cpu")
 
 
 class Layer:
-    """The layer, its parameters and statistics in the dtype of the case."""
+    """The layer in the dtype of the case; ``more`` are settings that no case has."""
 
-    def __init__(self, case):
+    def __init__(self, case, **more):
         paddle.set_default_dtype(case.dtype)
         settings = case.settings(momentum=case.keep, epsilon=case.eps)
         kind = nn.BatchNorm1D
         if case.layout != "nd":
             kind, settings["data_format"] = nn.BatchNorm2D, case.layout.upper()
-        self.layer = kind(case.channels, **settings)
-        self.layer.weight.set_value(case.gamma)
-        self.layer.bias.set_value(case.beta)
+        self.layer = kind(case.channels, **settings, **more)
+        given = case.settings(weight=case.gamma, bias=case.beta)
+        for name, value in given.items():
+            getattr(self.layer, name).set_value(value)
 
     def step(self, x, dy):
         """Train on a batch; return y, dx, dgamma, dbeta, None where y needs none."""
@@ -41,9 +42,9 @@ class Layer:
 def facts():
     """Read the conventions from the layer."""
     defaults = protocol.defaults(nn.BatchNorm1D)
+    frozen = Layer(protocol.fresh(), use_global_stats=True)
+    y = frozen.step(protocol.BATCH, protocol.BATCH)[0]
     state = nn.BatchNorm1D(2).state_dict()
-    frozen = nn.BatchNorm1D(2, use_global_stats=True)
-    y = frozen(paddle.to_tensor(protocol.BATCH)).numpy()
     return {
         "layer": "paddle.nn.BatchNorm1D, BatchNorm2D",
         "momentum_name": "momentum",
@@ -58,6 +59,6 @@ def facts():
         },
         "state": {name: state[name].numpy() for name in sorted(state)},
         "mode_switch": "layer.train(), layer.eval()",
-        "frozen": protocol.frozen("use_global_stats=True", frozen._mean.numpy(), y),
+        "frozen": protocol.frozen("use_global_stats=True", frozen.statistics()[0], y),
         "synced": "paddle.nn.SyncBatchNorm" if nn.SyncBatchNorm else None,
     }

@@ -25,7 +25,3 @@ def make(norm, x, y):
         return loss.detach()
 
     return step
-
-
-if __name__ == "__main__":
-    timing.main(make)

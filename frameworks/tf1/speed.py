@@ -24,7 +24,3 @@ def make(norm, x, y):
         session = tf.Session(config=threads)
         session.run(tf.global_variables_initializer())
     return lambda i: session.run([train, loss], {images: x[i], labels: y[i]})[1]
-
-
-if __name__ == "__main__":
-    timing.main(make)

@@ -39,7 +39,3 @@ def make(norm, x, y):
     updates += [(p, p - rate * T.grad(loss, p)) for p in learned]
     train = theano.function([images, labels], loss, updates=updates)
     return lambda i: train(x[i], y[i])
-
-
-if __name__ == "__main__":
-    timing.main(make)

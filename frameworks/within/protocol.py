@@ -159,11 +159,11 @@ def default_steps(make_layer, batches):
 
 
 def statistics_dtype(make_layer, dtype):
-    """Return the dtype of the statistics after a batch of this dtype."""
+    """Return the dtype of a fresh layer's statistics, for inputs of this dtype."""
     try:
         case = fresh(dtype=dtype)
         layer = make_layer(case)
-        layer.step(case.x[0], case.x[0])
+        layer.infer(case.x[0])
         return statistics(layer)[1].dtype.name
     except Exception as error:
         lines = [s.strip() for s in str(error).splitlines() if s.strip()]
