@@ -1,17 +1,21 @@
-"""The tables of the conventions page, made from the stored records."""
+"""What the pages show of the frameworks, made from the stored records.
+
+Nothing here runs a framework: the pages need the records, the listings and the table of
+conventions.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from bnlib.conventions import CONVENTIONS, Convention
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import FRAMEWORKS, HERE
 
-RECORDS = Path(__file__).resolve().parent / "records"
 Record = dict[str, Any]
+Answer = Callable[[Record, Convention, Record], Iterable[str]]
 ONE_VALUE = {
     "raises": "an error",
     "beta": "output is beta; the running variance shrinks",
@@ -23,24 +27,38 @@ WEIGHS = {
     "old": "the old value",
     "time constant": "neither: N samples leave the old value exp(-N / T)",
 }
+FIELDS = (
+    "title",
+    "momentum_name",
+    "weighs",
+    "momentum",
+    "eps_name",
+    "eps",
+    "stored",
+    "axis",
+)
 
 
-def records(names: Iterable[str] | None = None) -> list[Record]:
-    """Return the stored records in the order of the registry.
+def records(names: Iterable[str] | None = None) -> dict[str, Record]:
+    """Return the stored records of the cases.
 
     Parameters
     ----------
     names : iterable of str, optional
-        Names of records; all when left out.
+        Names of frameworks; all when left out.
 
     Returns
     -------
-    list of dict
-        One for each framework that has been run.
+    dict
+        The record of each framework that has been run, in the order of the registry.
     """
     wanted = set(FRAMEWORKS if names is None else names)
-    paths = (RECORDS / f"{name}.json" for name in FRAMEWORKS if name in wanted)
-    return [json.loads(path.read_text("utf-8")) for path in paths if path.exists()]
+    paths = {f.name: f.file("record.json") for f in FRAMEWORKS.values()}
+    return {
+        name: json.loads(path.read_text("utf-8"))
+        for name, path in paths.items()
+        if name in wanted and path.exists()
+    }
 
 
 def agreement(names: Iterable[str] | None = None) -> str:
@@ -49,7 +67,7 @@ def agreement(names: Iterable[str] | None = None) -> str:
     Parameters
     ----------
     names : iterable of str, optional
-        Names of records; all when left out.
+        Names of frameworks; all when left out.
 
     Returns
     -------
@@ -58,13 +76,14 @@ def agreement(names: Iterable[str] | None = None) -> str:
     """
     head = ["system", "version", "Python", "float64", "float32", "verdict"]
     rows = []
-    for r in records(names):
-        versions, python = r["versions"], r["versions"]["python"]
-        own = r["framework"]  # else the first package that it needs
-        shown = own if own in versions else FRAMEWORKS[own].modules[0].replace("_", "-")
-        version = versions[shown]
-        worst = [_power(r["worst"].get(d)) for d in ("float64", "float32")]
-        rows.append([r["title"], f"{shown} {version}", python, *worst, r["status"]])
+    for name, record in records(names).items():
+        answer, verdict = record["answer"], record["verdict"]
+        # Its own package, or else the first that it needs.
+        shown = name if name in answer["versions"] else FRAMEWORKS[name].modules[0]
+        version = f"{shown} {answer['versions'][shown]}"
+        worst = [_power(verdict["worst"].get(d)) for d in ("float64", "float32")]
+        title, status = record["head"]["title"], verdict["status"]
+        rows.append([title, version, answer["python"], *worst, status])
     return _table(head, rows)
 
 
@@ -74,7 +93,7 @@ def looser(names: Iterable[str] | None = None) -> str:
     Parameters
     ----------
     names : iterable of str, optional
-        Names of records; all when left out.
+        Names of frameworks; all when left out.
 
     Returns
     -------
@@ -82,17 +101,106 @@ def looser(names: Iterable[str] | None = None) -> str:
         Markdown.
     """
     lines = []
-    for r in records(names):
-        for item in r["looser"]:
+    for record in records(names).values():
+        for item in record["verdict"]["looser"]:
             outputs = ", ".join(f"`{name}`" for name in item["outputs"])
             if len(item["outputs"]) == 7:
                 outputs = "all results"
-            measured = _power(item["measured"])
             lines.append(
-                f"- **{r['title']}**, {item['dtype']}, {outputs}: {measured}. "
-                f"Reason: {item['reason']}."
+                f"- **{record['head']['title']}**, {item['dtype']}, {outputs}: "
+                f"{_power(item['measured'])}. Reason: {item['reason']}."
             )
     return "\n".join(lines)
+
+
+def tabs(*names: str) -> str:
+    """Return a tab for each listing: its code, what it printed, its versions.
+
+    Parameters
+    ----------
+    *names : str
+        Frameworks that have a listing.
+
+    Returns
+    -------
+    str
+        MyST Markdown, a tab-set of sphinx-design.
+
+    Raises
+    ------
+    ValueError
+        There is no such listing, or the code would end its own block.
+    FileNotFoundError
+        A listing was never run.
+    """
+    known = [f.name for f in FRAMEWORKS.values() if f.file("listing.py").exists()]
+    parts = ["::::{tab-set}"]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no listing {name!r}; there are {', '.join(known)}")
+        code = FRAMEWORKS[name].file("listing.py").read_text("utf-8").rstrip()
+        if "```" in code or ":::" in code:
+            raise ValueError(f"listing {name} holds the fence of a block")
+        path = FRAMEWORKS[name].file("listing.json")
+        if not path.exists():
+            command = f"python -m frameworks --kind listing {name}"
+            raise FileNotFoundError(f"{name} has no record: {command}")
+        record = json.loads(path.read_text("utf-8"))
+        answer, title = record["answer"], record["head"]["title"]
+        versions = ", ".join(f"{k} {v}" for k, v in answer["versions"].items())
+        parts += [f":::{{tab-item}} {title}", "```python", code, "```"]
+        parts += ["It printed:", "", "```text", answer["stdout"].rstrip(), "```"]
+        parts += [f"Ran with {versions}, Python {answer['python']}.", ":::"]
+    return "\n".join([*parts, "::::"])
+
+
+def speed() -> Record:
+    """Return the record of the times.
+
+    Returns
+    -------
+    dict
+        As stored: head, verdict and answer, the last two by the rows of the table.
+
+    Raises
+    ------
+    FileNotFoundError
+        They were never measured.
+    """
+    path = HERE / "speed.json"
+    if not path.exists():
+        raise FileNotFoundError(
+            "no times are stored: python -m frameworks --kind speed"
+        )
+    return json.loads(path.read_text("utf-8"))
+
+
+def speed_table() -> str:
+    """Return the stored times as a table.
+
+    Returns
+    -------
+    str
+        Markdown, with a sentence on the machine and the versions.
+    """
+    record = speed()
+    timed = {row.name: row for f in FRAMEWORKS.values() for row in f.speed}
+    lines = [
+        "| Framework | Plain step, ms | With batch norm, ms | Ratio |",
+        "| :-- | --: | --: | --: |",
+    ]
+    for name, answer in record["answer"].items():
+        packages = [k for k in answer["versions"] if k != "numpy"] or ["numpy"]
+        versions = ", ".join(f"{k} {answer['versions'][k]}" for k in packages)
+        cells = [f"{timed[name].title} ({versions})"]
+        cells += [f"{answer[key]:.2f}" for key in ("plain_ms", "batch_norm_ms")]
+        lines.append(
+            f"| {' | '.join(cells)} | {record['verdict'][name]['ratio']:.2f} |"
+        )
+    where = f"Measured on {record['head']['date']}, on one core of one machine"
+    notes = [timed[name].note for name in record["answer"] if timed[name].note]
+    where += f" ({record['head']['machine']})."
+    return "\n".join([*lines, "", where, *notes])
 
 
 def questions() -> str:
@@ -105,39 +213,88 @@ def questions() -> str:
     """
     parts = []
     for title, head, row in QUESTIONS:
-        rows = [
-            [r["title"], *row(r["facts"], CONVENTIONS[r["convention"]], r)]
-            for r in records()
-        ]
+        rows = []
+        for record in records().values():
+            convention = CONVENTIONS[record["head"]["convention"]]
+            cells = row(record["answer"]["facts"], convention, record["verdict"])
+            rows.append([record["head"]["title"], *cells])
         parts.append(
             f":::{{dropdown}} {title}\n{_table(['system', *head], rows)}\n:::\n"
         )
     return "\n".join(parts)
 
 
-Facts = dict[str, Any]
-Answer = Callable[[Facts, Convention, Record], Iterable[str]]
+def form_data() -> dict[str, dict[str, Any]]:
+    """Return what the form needs of each convention, ready for JSON.
+
+    Returns
+    -------
+    dict
+        Key of the convention -> its fields and the names of the four arrays.
+    """
+    table = {}
+    for key, convention in CONVENTIONS.items():
+        entry = {name: getattr(convention, name) for name in FIELDS}
+        entry["names"] = dict(convention.names)
+        table[key] = {
+            k: None if isinstance(v, float) and math.isnan(v) else v
+            for k, v in entry.items()
+        }
+    return table
 
 
-def _momentum(facts: Facts, convention: Convention, record: Record) -> list[str]:
-    first, later = (f"{w:.3g}" for w in record["measured"]["weight_of_new"])
+def form(source: str = "keras", target: str = "pytorch") -> str:
+    """Return the form as HTML; ``_static/convert.js`` brings it to life.
+
+    Parameters
+    ----------
+    source, target : str
+        Conventions that are chosen at first.
+
+    Returns
+    -------
+    str
+        HTML without any address outside the site.
+    """
+    text = json.dumps(form_data()).replace("<", "\\u003c")
+    return f"""<form class="bn-convert" data-source="{source}" data-target="{target}">
+<p><label>From <select name="source"></select></label>
+<label>to <select name="target"></select></label></p>
+<p><label><span data-name="momentum">momentum</span>
+<input name="momentum" inputmode="decimal" size="8"></label>
+<label><span data-name="eps">epsilon</span>
+<input name="eps" inputmode="decimal" size="8"></label></p>
+<p><label>examples in a batch
+<input name="samples" inputmode="numeric" size="5" value="60"></label>
+<label>positions of a map
+<input name="positions" inputmode="numeric" size="5" value="1"></label></p>
+<output aria-live="polite">The form needs JavaScript.</output>
+<script type="application/json">{text}</script>
+</form>"""
+
+
+# --- one row of each question ---------------------------------------------------------
+
+
+def _momentum(facts: Record, convention: Convention, verdict: Record) -> list[str]:
+    first, later = (f"{w:.3g}" for w in verdict["measured"]["weight_of_new"])
     measured = later if first == later else f"{first}, then {later}"
     default = f"`{facts['momentum_name']}` = {facts['momentum']:g}"
     return [default, WEIGHS[convention.weighs], measured]
 
 
-def _names(facts: Facts, convention: Convention, record: Record) -> list[str]:
+def _names(facts: Record, convention: Convention, verdict: Record) -> list[str]:
     roles = ("weight", "bias", "running_mean", "running_var")
     return [f"`{facts['names'][role]}`" for role in roles]
 
 
-def _dtypes(facts: Facts, convention: Convention, record: Record) -> list[str]:
+def _dtypes(facts: Record, convention: Convention, verdict: Record) -> list[str]:
     dtypes = ("float16", "float32", "float64")
     answers = (facts["statistics_dtype"].get(d, "not tried") for d in dtypes)
     return [a.split(":")[0].strip() if a.startswith("error") else a for a in answers]
 
 
-def _frozen(facts: Facts, convention: Convention, record: Record) -> list[str]:
+def _frozen(facts: Record, convention: Convention, verdict: Record) -> list[str]:
     frozen = facts["frozen"]
     words = {True: "yes", False: "no"}
     return [
@@ -147,15 +304,15 @@ def _frozen(facts: Facts, convention: Convention, record: Record) -> list[str]:
     ]
 
 
-def _initial(facts: Facts, convention: Convention, record: Record) -> list[str]:
+def _initial(facts: Record, convention: Convention, verdict: Record) -> list[str]:
     values = facts["initial"]
     if not values:
         return ["the caller gives them"]
     return [", ".join(f"`{k}` {v:g}" for k, v in sorted(values.items()))]
 
 
-def _zero(facts: Facts, convention: Convention, record: Record) -> list[str]:
-    errors = record["errors"].get("constant-nd-float64")
+def _zero(facts: Record, convention: Convention, verdict: Record) -> list[str]:
+    errors = verdict["errors"].get("constant-nd-float64")
     return ["not run" if errors is None else f"beta, to {_power(errors['y'])}"]
 
 
@@ -172,17 +329,17 @@ QUESTIONS: tuple[tuple[str, list[str], Answer], ...] = (
     (
         "How large is epsilon?",
         ["default"],
-        lambda f, c, r: [f"{f['eps']:g}"],
+        lambda f, c, v: [f"{f['eps']:g}"],
     ),
     (
         "Which variance normalizes, and which is stored?",
         ["normalizes with", "stores"],
-        lambda f, c, r: ["divisor m", _stored(r)],
+        lambda f, c, v: ["divisor m", _stored(v)],
     ),
     (
         "On which axis do the channels stand?",
         ["default axis"],
-        lambda f, c, r: [str(f["axis"])],
+        lambda f, c, v: [str(f["axis"])],
     ),
     (
         "What are the four arrays called?",
@@ -193,12 +350,12 @@ QUESTIONS: tuple[tuple[str, list[str], Answer], ...] = (
     (
         "How is the mode chosen?",
         ["switch"],
-        lambda f, c, r: [f["mode_switch"]],
+        lambda f, c, v: [f["mode_switch"]],
     ),
     (
         "What happens with one value per channel in training?",
         ["result"],
-        lambda f, c, r: [ONE_VALUE[c.one_value]],
+        lambda f, c, v: [ONE_VALUE[c.one_value]],
     ),
     ("What happens to a constant feature?", ["output"], _zero),
     (
@@ -214,19 +371,19 @@ QUESTIONS: tuple[tuple[str, list[str], Answer], ...] = (
     (
         "What does a checkpoint store?",
         ["arrays"],
-        lambda f, c, r: [_joined(f["checkpoint"])],
+        lambda f, c, v: [_joined(f["checkpoint"])],
     ),
     (
         "Is there a variant that synchronizes several devices?",
         ["variant"],
-        lambda f, c, r: [f"`{f['synced']}`" if f["synced"] else "none"],
+        lambda f, c, v: [f"`{f['synced']}`" if f["synced"] else "none"],
     ),
 )
 
 
-def _stored(record: Record) -> str:
+def _stored(verdict: Record) -> str:
     words = {"biased": "divisor m", "unbiased": "divisor m - 1"}
-    return " or ".join(words[s] for s in record["measured"]["stored"])
+    return " or ".join(words[s] for s in verdict["measured"]["stored"])
 
 
 def _power(value: float | None) -> str:

@@ -24,6 +24,7 @@ import re
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +52,42 @@ class Job(NamedTuple):
     variables: Mapping[str, str] = NOTHING
 
 
-class Cases:
+class Kind(ABC):
+    """One kind of script: what it is given, how its answer is judged and stored."""
+
+    name: str
+    script: str
+    record: str
+
+    def jobs(self, framework: Framework) -> list[Job]:
+        """Return what is run of a framework."""
+        return [Job(framework.name, framework)]
+
+    @abstractmethod
+    def give(self, folder: Path) -> None:
+        """Write what the script reads."""
+
+    @abstractmethod
+    def digest(self, framework: Framework) -> str:
+        """Return the digest of what the answer depends on."""
+
+    @abstractmethod
+    def judge(self, framework: Framework, answer: Record) -> Record:
+        """Return the verdict: its status, its failures, and what was measured."""
+
+    @abstractmethod
+    def say(self, record: Record) -> str:
+        """Sum an answer up, for the command line."""
+
+    def store(self, job: Job, record: Record) -> None:
+        """Store a record in the framework's folder."""
+        write(job.framework.file(self.record), record)
+
+    def finish(self) -> None:
+        """Store what belongs together, after all frameworks have run."""
+
+
+class Cases(Kind):
     """The cases of `frameworks.cases`: an adapter's answers are held against bnlib."""
 
     name, script, record = "cases", "adapter.py", "record.json"
@@ -59,42 +95,30 @@ class Cases:
     def __init__(self) -> None:
         self.given = make_cases()
 
-    def jobs(self, framework: Framework) -> list[Job]:
-        """Return what is run."""
-        return [Job(framework.name, framework)]
-
     def give(self, folder: Path) -> None:
-        """Write what the script reads."""
         (folder / "cases.json").write_text(json.dumps(self.given), "utf-8")
 
     def digest(self, framework: Framework) -> str:
-        """Return the digest of what the answer depends on."""
         return self.given["digest"]
 
     def judge(self, framework: Framework, answer: Record) -> Record:
-        """Say what is wrong with an answer."""
         return Verdict(framework, answer, self.given).report()
 
     def say(self, record: Record) -> str:
-        """Sum an answer up, for the command line."""
         worst, gaps = (record["verdict"][key] for key in ("worst", "gaps"))
         errors = ", ".join(f"{worst[d] or 0:.1e} {d}" for d in ("float64", "float32"))
         more = f"; {len(gaps)} cases not possible" if gaps else ""
         return f"largest difference {errors}{more}"
 
-    def store(self, job: Job, record: Record) -> None:
-        """Store a record in the framework's folder."""
-        write(job.framework.file(self.record), record)
 
-
-class Listing(Cases):
+class Listing(Kind):
     """A listing, as its users would write it: what it prints of itself must be true."""
 
     name, script, record = "listing", "listing.py", "listing.json"
 
     def __init__(self) -> None:
         train, test = load_digits()
-        self.digits = {"x_train": train.x, "y_train": train.y}
+        self.digits: dict[str, Any] = {"x_train": train.x, "y_train": train.y}
         self.digits |= {"x_test": test.x, "y_test": test.y}
 
     def give(self, folder: Path) -> None:
@@ -121,12 +145,12 @@ class Listing(Cases):
         return record["answer"]["stdout"].rstrip()
 
 
-class Speed(Cases):
-    """A training step with and without batch norm; the rows belong to one measurement.
+class Speed(Kind):
+    """A training step with and without batch norm, all in one measurement.
 
     The plain net and the one with batch norm train in turn, some steps each, so that a
     change of the machine's speed meets both. Nothing is asserted of the times; a net
-    that does not learn is a failure.
+    that does not learn is a failure. The rows are stored as one record.
     """
 
     name, script = "speed", "speed.py"
@@ -158,19 +182,19 @@ class Speed(Cases):
         return f"plain {plain:.3f} ms, batch norm {norm:.3f} ms, ratio {ratio:.2f}"
 
     def store(self, job: Job, record: Record) -> None:
-        """Keep a row until all have been measured: see `finish`."""
         self.rows[job.name] = record
 
     def finish(self) -> None:
-        """Store all rows as one record."""
+        if not self.rows:
+            return
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        record = {"head": {"date": today, "machine": cpu_model()}}
+        record: Record = {"head": {"date": today, "machine": cpu_model()}}
         for part in ("verdict", "answer"):
             record[part] = {name: row[part] for name, row in self.rows.items()}
         write(HERE / "speed.json", record)
 
 
-KINDS = {kind.name: kind for kind in (Cases, Listing, Speed)}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Cases, Listing, Speed)}
 
 
 def verdict(failures: list[str]) -> Record:
@@ -200,13 +224,13 @@ def write(path: Path, record: Record) -> None:
     path.write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8", newline="\n")
 
 
-def answer_of(kind: Cases, job: Job, may_install: bool = True) -> Record:
+def answer_of(kind: Kind, job: Job, may_install: bool = True) -> Record:
     """Run one script in its own process and return what it answers.
 
     Parameters
     ----------
-    kind : Cases
-        A kind from `KINDS`.
+    kind : Kind
+        Of `KINDS`.
     job : Job
         One of its jobs.
     may_install : bool
@@ -256,13 +280,13 @@ def answer_of(kind: Cases, job: Job, may_install: bool = True) -> Record:
         return json.loads(answer.read_text("utf-8"))
 
 
-def run(kind: Cases, job: Job, look: bool = False) -> tuple[str, str]:
+def run(kind: Kind, job: Job, look: bool = False) -> tuple[str, str]:
     """Run one job; return "pass", "fail" or "skip", and what to say of it.
 
     Parameters
     ----------
-    kind : Cases
-        A kind from `KINDS`.
+    kind : Kind
+        Of `KINDS`.
     job : Job
         One of its jobs.
     look : bool
@@ -294,7 +318,7 @@ def run(kind: Cases, job: Job, look: bool = False) -> tuple[str, str]:
     return "pass", kind.say(record)
 
 
-def chosen(kind: type[Cases], names: Sequence[str], groups: Sequence[str]) -> list[str]:
+def chosen(kind: type[Kind], names: Sequence[str], groups: Sequence[str]) -> list[str]:
     """Return the frameworks that have such a script, or those of them asked for."""
     known = [f for f in FRAMEWORKS.values() if f.file(kind.script).exists()]
     titles = [f.name for f in known]
@@ -338,7 +362,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = text.replace("\n", "\n" + " " * 6)
             print(f"{status:5} {job.name} ({seconds:.0f} s): {text}", flush=True)
         whole = not (options.names or options.group or options.look or count["fail"])
-        if isinstance(kind, Speed) and whole and kind.rows:
+        if whole:
             kind.finish()
     print(f"{count['pass']} passed, {count['fail']} failed, {count['skip']} skipped")
     return int(count["fail"] > 0 or not count["pass"])

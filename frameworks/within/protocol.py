@@ -147,9 +147,7 @@ def run_one(make_layer, case):
 
 
 def default_steps(make_layer, batches):
-    """Return the statistics of a layer with default settings, at first and after each
-    batch.
-    """
+    """Return the statistics under default settings, at first and after each batch."""
     layer = make_layer(fresh(batches))
     steps = [statistics(layer)]
     for batch in batches:
