@@ -84,15 +84,15 @@ coursework: $(TORCH) ## make the editions for students, teachers, Gradescope (KE
 bench: $(TORCH) ## measure bnlib, torch, the grader, and the frameworks made
 	@$(PY) tools/bench.py
 	@$(PY) tools/bench_grader.py
-	@$(PY) -m frameworks.speed --look
+	@$(PY) -m frameworks --kind speed --look
 
 frameworks: $(TORCH) ## run the frameworks of today, compare with bnlib, store the records
-	@$(PY) -m frameworks --group modern --group optional
-	@echo "Done: the records in frameworks/records are new."
+	@$(PY) -m frameworks --kind cases --kind listing --group modern --group optional
+	@echo "Done: the records in the folders of frameworks are new."
 
 frameworks-legacy: $(TORCH) ## the same for TensorFlow 1, Theano and CNTK (needs Python 3.6)
-	@$(PY) -m frameworks --group legacy
-	@echo "Done: the records in frameworks/records are new."
+	@$(PY) -m frameworks --kind cases --kind listing --group legacy
+	@echo "Done: the records in the folders of frameworks are new."
 
 lint: $(READY) ## check style, types, and which package imports which
 	@$(PY) tools/lint.py

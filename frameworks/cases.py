@@ -58,7 +58,7 @@ def make_case(kind: str, layout: str, dtype: str) -> dict:
     Returns
     -------
     dict
-        See `frameworks.protocol`.
+        See ``frameworks/within/protocol.py``.
     """
     shape = ND if layout == "nd" else NCHW
     if kind == "one":

@@ -2,8 +2,8 @@
 
 bnlib runs in float64. An answer may differ by `TOLERANCE`, relative to the largest
 number of the output when that is above 1. Where a framework computes a part in less
-precision, `frameworks.registry` gives the looser number and the reason, and both go
-into the record.
+precision, the framework's head gives the looser number and the reason, and both go into
+the record.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def reference(
         c.eps_name: case["eps"],
         "axis": axis,
     }
-    outputs = {}
+    outputs: dict[str, Any] = {}
     for i, batch in enumerate(x):
         y, cache = conventions.train_step(batch, state, settings, c, i, fused)
         if i == 0:
@@ -115,11 +115,11 @@ def error(ours: Array, theirs: Sequence[float]) -> float:
     float
         Infinity where the shapes or the places of NaN differ.
     """
-    theirs = np.array(theirs, np.float64)
-    if ours.shape != theirs.shape or (np.isnan(ours) != np.isnan(theirs)).any():
+    found = np.array(theirs, np.float64)
+    if ours.shape != found.shape or (np.isnan(ours) != np.isnan(found)).any():
         return math.inf
     scale = max(1.0, float(np.nanmax(np.abs(ours), initial=0.0)))
-    return float(np.nanmax(np.abs(ours - theirs), initial=0.0)) / scale
+    return float(np.nanmax(np.abs(ours - found), initial=0.0)) / scale
 
 
 class Verdict:

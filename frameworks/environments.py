@@ -20,10 +20,6 @@ from typing import NamedTuple
 
 from frameworks.registry import FRAMEWORKS, Framework
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parent / ".venv-frameworks"
@@ -84,10 +80,9 @@ def pythons(version: str) -> Iterator[Path]:
     found = shutil.which(f"python{version}")
     if found:
         yield Path(found)
-    roots = [os.environ.get("PYENV_ROOT"), Path.home() / ".pyenv"]
+    roots = [os.environ.get("PYENV_ROOT", ""), str(Path.home() / ".pyenv")]
     if shutil.which("pyenv"):
-        done = run(["pyenv", "root"])
-        roots.insert(0, done.stdout.strip())
+        roots.insert(0, run(["pyenv", "root"]).stdout.strip())
     for root in filter(None, roots):
         for folder in sorted(Path(root, "versions").glob(f"{version}.*"), reverse=True):
             yield folder / "bin" / "python"
@@ -201,7 +196,7 @@ def python_of(name: str, may_install: bool = True) -> Path:
     """
     if name == "main":
         return Path(sys.executable)
-    if fcntl is None:
+    if sys.platform == "win32":
         raise NotHere("the environments are made on Linux and macOS")
     folder, ready = HOME / name, HOME / name / ".ready"
     text = requirements(name).read_text("utf-8")
@@ -223,6 +218,8 @@ def python_of(name: str, may_install: bool = True) -> Path:
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
     """Let one process at a time make an environment."""
+    import fcntl  # noqa: PLC0415 - Windows has none
+
     HOME.mkdir(exist_ok=True)
     with open(HOME / f"{name}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
