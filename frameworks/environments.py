@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 from frameworks.registry import FRAMEWORKS, Framework
 
-
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parent / ".venv-frameworks"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"

@@ -67,9 +67,10 @@ class Kind(ABC):
     def give(self, folder: Path) -> None:
         """Write what the script reads."""
 
-    @abstractmethod
     def digest(self, framework: Framework) -> str:
-        """Return the digest of what the answer depends on."""
+        """Return the digest of what the answer depends on, here of the script."""
+        text = framework.file(self.script).read_text("utf-8").rstrip()
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @abstractmethod
     def judge(self, framework: Framework, answer: Record) -> Record:
@@ -82,9 +83,6 @@ class Kind(ABC):
     def store(self, job: Job, record: Record) -> None:
         """Store a record in the framework's folder."""
         write(job.framework.file(self.record), record)
-
-    def finish(self) -> None:
-        """Store what belongs together, after all frameworks have run."""
 
 
 class Cases(Kind):
@@ -124,10 +122,6 @@ class Listing(Kind):
     def give(self, folder: Path) -> None:
         np.savez(folder / "digits.npz", **self.digits)
 
-    def digest(self, framework: Framework) -> str:
-        text = framework.file(self.script).read_text("utf-8").rstrip()
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
     def judge(self, framework: Framework, answer: Record) -> Record:
         lines = answer["stdout"].splitlines()
         true = [line for line in lines if line.endswith(": True")]
@@ -150,7 +144,8 @@ class Speed(Kind):
 
     The plain net and the one with batch norm train in turn, some steps each, so that a
     change of the machine's speed meets both. Nothing is asserted of the times; a net
-    that does not learn is a failure. The rows are stored as one record.
+    that does not learn is a failure. The rows are one record, which is stored when all
+    of them have been measured in one go.
     """
 
     name, script = "speed", "speed.py"
@@ -169,9 +164,6 @@ class Speed(Kind):
     def give(self, folder: Path) -> None:
         np.savez(folder / "batches.npz", x=self.x, y=self.y)
 
-    def digest(self, framework: Framework) -> str:
-        return hashlib.sha256(self.x.tobytes()).hexdigest()[:16]
-
     def judge(self, framework: Framework, answer: Record) -> Record:
         ratio = answer["batch_norm_ms"] / answer["plain_ms"]
         return {**verdict([]), "ratio": round(ratio, 4)}
@@ -183,15 +175,13 @@ class Speed(Kind):
 
     def store(self, job: Job, record: Record) -> None:
         self.rows[job.name] = record
-
-    def finish(self) -> None:
-        if not self.rows:
+        if len(self.rows) < sum(len(f.speed) for f in FRAMEWORKS.values()):
             return
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        record: Record = {"head": {"date": today, "machine": cpu_model()}}
+        whole: Record = {"head": {"date": today, "machine": cpu_model()}}
         for part in ("verdict", "answer"):
-            record[part] = {name: row[part] for name, row in self.rows.items()}
-        write(HERE / "speed.json", record)
+            whole[part] = {name: row[part] for name, row in self.rows.items()}
+        write(HERE / "speed.json", whole)
 
 
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Cases, Listing, Speed)}
@@ -361,8 +351,5 @@ def main(argv: Sequence[str] | None = None) -> int:
             seconds = time.perf_counter() - start
             text = text.replace("\n", "\n" + " " * 6)
             print(f"{status:5} {job.name} ({seconds:.0f} s): {text}", flush=True)
-        whole = not (options.names or options.group or options.look or count["fail"])
-        if whole:
-            kind.finish()
     print(f"{count['pass']} passed, {count['fail']} failed, {count['skip']} skipped")
     return int(count["fail"] > 0 or not count["pass"])

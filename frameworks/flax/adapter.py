@@ -66,12 +66,7 @@ def facts():
         "momentum": defaults["momentum"],
         "eps": defaults["epsilon"],
         "axis": defaults["axis"],
-        "names": {
-            "weight": "scale",
-            "bias": "bias",
-            "running_mean": "mean",
-            "running_var": "var",
-        },
+        "names": protocol.names("scale", "bias", "mean", "var"),
         "state": {**params, **stats},
         "mode_switch": "use_running_average, mutable=['batch_stats']",
         "frozen": protocol.frozen("use_running_average=True", moved, y),

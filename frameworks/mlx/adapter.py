@@ -6,6 +6,7 @@ import protocol
 from mlx.utils import tree_flatten
 
 mx.set_default_device(mx.cpu)
+ROLES = ("weight", "bias", "running_mean", "running_var")
 
 
 def tensor(value):
@@ -53,14 +54,13 @@ def facts():
     frozen = nn.BatchNorm(2)
     frozen.freeze()
     y = frozen(tensor(protocol.BATCH))
-    roles = ("weight", "bias", "running_mean", "running_var")
     return {
         "layer": "mlx.nn.BatchNorm",
         "momentum_name": "momentum",
         "momentum": defaults["momentum"],
         "eps": defaults["eps"],
         "axis": -1,
-        "names": dict(zip(roles, roles, strict=True)),
+        "names": protocol.names(*ROLES),
         "state": dict(sorted(tree_flatten(nn.BatchNorm(2).parameters()))),
         "mode_switch": "module.train(), module.eval()",
         "frozen": protocol.frozen("freeze()", frozen.running_mean, y),

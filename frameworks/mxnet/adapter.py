@@ -69,12 +69,7 @@ def facts():
         "momentum": defaults["momentum"],
         "eps": defaults["epsilon"],
         "axis": defaults["axis"],
-        "names": {
-            "weight": "gamma",
-            "bias": "beta",
-            "running_mean": "running_mean",
-            "running_var": "running_var",
-        },
+        "names": protocol.names("gamma", "beta", "running_mean", "running_var"),
         "state": {name: state[name] for name in sorted(state)},
         "mode_switch": "autograd.record()",
         "frozen": protocol.frozen("use_global_stats=True", frozen.statistics()[0], y),

@@ -114,14 +114,13 @@ class Layer:
 def facts():
     """Read the conventions from the operator's definition."""
     y = Layer(protocol.fresh()).infer(protocol.BATCH)
-    roles = ("weight", "bias", "running_mean", "running_var")
     return {
         "layer": "BatchNormalization of opset " + str(SCHEMA.since_version),
         "momentum_name": "momentum",
         "momentum": round(DEFAULTS["momentum"].f, 7),  # a float32 attribute
         "eps": round(DEFAULTS["epsilon"].f, 9),
         "axis": 1,
-        "names": dict(zip(roles, [i.name for i in SCHEMA.inputs][1:], strict=True)),
+        "names": protocol.names(*[i.name for i in SCHEMA.inputs][1:]),
         "initial": {},
         "mode_switch": "the attribute training_mode",
         "frozen": protocol.frozen("training_mode=0", np.zeros(2), y),

@@ -51,12 +51,7 @@ def facts():
         "momentum": defaults["momentum"],
         "eps": defaults["epsilon"],
         "axis": 1 if defaults["data_format"] == "NCL" else -1,
-        "names": {
-            "weight": "weight",
-            "bias": "bias",
-            "running_mean": "_mean",
-            "running_var": "_variance",
-        },
+        "names": protocol.names("weight", "bias", "_mean", "_variance"),
         "state": {name: state[name].numpy() for name in sorted(state)},
         "mode_switch": "layer.train(), layer.eval()",
         "frozen": protocol.frozen("use_global_stats=True", frozen.statistics()[0], y),

@@ -60,13 +60,9 @@ def facts():
         "momentum": defaults["momentum"],
         "eps": defaults["eps"],
         "axis": 1,
-        "names": {
-            "weight": "weight",
-            "bias": "bias",
-            "running_mean": "running_mean",
-            "running_var": "running_var",
-            "count": "num_batches_tracked",
-        },
+        "names": protocol.names(
+            "weight", "bias", "running_mean", "running_var", count="num_batches_tracked"
+        ),
         "state": nn.BatchNorm1d(2).state_dict(),
         "mode_switch": "module.train(), module.eval()",
         "statistics_dtype": {

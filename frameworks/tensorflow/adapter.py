@@ -90,12 +90,12 @@ def facts():
         "momentum": layer.momentum,
         "eps": layer.epsilon,
         "axis": defaults["axis"],
-        "names": {
-            "weight": layer.gamma.name,
-            "bias": layer.beta.name,
-            "running_mean": layer.moving_mean.name,
-            "running_var": layer.moving_variance.name,
-        },
+        "names": protocol.names(
+            layer.gamma.name,
+            layer.beta.name,
+            layer.moving_mean.name,
+            layer.moving_variance.name,
+        ),
         "state": {v.name: convert_to_numpy(v) for v in layer.weights},
         "mode_switch": "layer(x, training=True), fit() and predict()",
         "statistics_dtype": {

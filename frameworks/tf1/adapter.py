@@ -83,12 +83,12 @@ def facts():
         "momentum": defaults["momentum"],
         "eps": defaults["epsilon"],
         "axis": defaults["axis"],
-        "names": {
-            "weight": short(net.layer.gamma),
-            "bias": short(net.layer.beta),
-            "running_mean": short(net.layer.moving_mean),
-            "running_var": short(net.layer.moving_variance),
-        },
+        "names": protocol.names(
+            short(net.layer.gamma),
+            short(net.layer.beta),
+            short(net.layer.moving_mean),
+            short(net.layer.moving_variance),
+        ),
         "state": net.values(),
         "mode_switch": "training=, and the operations in UPDATE_OPS",
         "frozen": protocol.frozen("trainable=False", frozen.statistics()[0], y),

@@ -48,8 +48,7 @@ def facts():
     layer = Layer(protocol.fresh())
     y = layer.frozen(protocol.BATCH)
     axes = DEFAULTS["axes"]
-    names = {"weight": "gamma", "bias": "beta"}
-    names.update(running_mean="running_mean", running_var="running_var")
+    names = protocol.names("gamma", "beta", "running_mean", "running_var")
     return {
         "layer": "theano.tensor.nnet.bn.batch_normalization_train",
         "momentum_name": "running_average_factor",

@@ -55,7 +55,7 @@ def facts():
         "momentum": defaults["momentum"],
         "eps": defaults["eps"],
         "axis": 1,
-        "names": {**{name: name for name in ROLES}, "count": "num_batches_tracked"},
+        "names": protocol.names(*ROLES, count="num_batches_tracked"),
         "state": {name: state[name].numpy() for name in sorted(state)},
         "mode_switch": "Context(TRAINING=1)",
         "frozen": protocol.frozen("TRAINING=0", frozen.running_mean.numpy(), y),

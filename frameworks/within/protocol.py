@@ -76,6 +76,12 @@ def fresh(x=BATCH, dtype="float32"):
                 x=x.reshape(-1, *x.shape[-2:]), gamma=ones, beta=0 * ones)  # fmt: skip
 
 
+def names(*arrays, **count):
+    """Give roles to the names of the four arrays and, where there is one, the count."""
+    roles = ("weight", "bias", "running_mean", "running_var")
+    return dict(zip(roles, arrays), **count)  # noqa: B905 - Python 3.6
+
+
 def defaults(function):
     """Return the defaults in a function's signature."""
     parameters = inspect.signature(function).parameters
@@ -172,8 +178,8 @@ def complete(facts, make_layer):
     """Add to the facts what the layer and its state show."""
     if "state" in facts:
         state = facts.pop("state")
-        names = facts["names"].items()
-        facts["names"] = {role: name for role, name in names if name in state}
+        roles = facts["names"].items()
+        facts["names"] = {role: name for role, name in roles if name in state}
         facts["initial"] = {k: np.array(v).flat[0] for k, v in state.items()}
         facts.setdefault("checkpoint", list(state))
     found = facts.setdefault("statistics_dtype", {})
