@@ -265,7 +265,7 @@ def answer_of(kind: Kind, job: Job, may_install: bool = True) -> Record:
             raise RuntimeError(f"no answer in {TIMEOUT} seconds") from None
         answer = folder / "answer.json"
         if not answer.exists():
-            last = "\n".join(done.stdout.strip().splitlines()[-15:])
+            last = "\n".join(done.stdout.strip().splitlines()[-25:])
             raise RuntimeError(f"exit code {done.returncode}, no answer\n{last}")
         return json.loads(answer.read_text("utf-8"))
 

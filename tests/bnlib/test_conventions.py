@@ -20,7 +20,7 @@ from bnlib.conventions import (
     train_step,
 )
 
-RECORDS = Path(__file__).resolve().parents[2] / "frameworks" / "records"
+FRAMEWORKS = Path(__file__).resolve().parents[2] / "frameworks"
 SHAPES = [(6, 3), (4, 3, 2, 5)]
 WEIGHT = 0.2  # of the new value, in every convention
 PAIRS = [f"{a} {b}" for a, b in permutations(CONVENTIONS, 2)]
@@ -284,12 +284,15 @@ def test_a_layer_continues_in_the_real_pytorch(source):
     assert_same(after.state, found, rtol=1e-10)
 
 
-RECORD = {p.stem: json.loads(p.read_text("utf-8")) for p in RECORDS.glob("*.json")}
+RECORD = {
+    path.parent.name: json.loads(path.read_text("utf-8"))
+    for path in FRAMEWORKS.glob("*/record.json")
+}
 # CNTK's first batch replaces the initial values: a history that PyTorch never has.
 COMPARABLE = sorted(
     name
     for name, r in RECORD.items()
-    if not CONVENTIONS[r["convention"]].first_replaces
+    if not CONVENTIONS[r["head"]["convention"]].first_replaces
 )
 
 
@@ -297,17 +300,17 @@ COMPARABLE = sorted(
 @pytest.mark.parametrize("name", COMPARABLE)
 def test_pytorchs_numbers_become_each_frameworks_own(name, images):
     """Three real batches in PyTorch, converted, are three real batches elsewhere."""
-    theirs, cases = RECORD[name]["cases"], ["train-nd-float64"]
+    theirs, cases = RECORD[name]["answer"]["cases"], ["train-nd-float64"]
     if images:
         cases = ["train-nchw-float64", "train-nhwc-float64"]
     case = next(case for case in cases if "outputs" in theirs[case])
-    real = RECORD["pytorch"]["cases"][case]["outputs"]
+    real = RECORD["pytorch"]["answer"]["cases"][case]["outputs"]
     state = {k: np.array(real[k]) for k in ("running_mean", "running_var")}
     channels = len(state["running_mean"])
     state |= {"weight": np.ones(channels), "bias": np.zeros(channels)}
     state["num_batches_tracked"] = np.array(3)
     shape = (3, channels, 2, 3) if images else (6, channels)
-    c = CONVENTIONS[RECORD[name]["convention"]]
+    c = CONVENTIONS[RECORD[name]["head"]["convention"]]
     settings = {"momentum": 0.1, "eps": 1e-3}
     moved = convert(state, settings, "pytorch", c, batch_shape=shape)
     for role in ("running_mean", "running_var"):

@@ -2,15 +2,14 @@
 
 import itertools
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import find_browser
+from browsing import require_browser
 
 from bnlib.conventions import CONVENTIONS, convert
-from frameworks import form
+from frameworks import pages
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES, POSITIONS = 12, 5
@@ -20,11 +19,7 @@ PAIRS = list(itertools.product(CONVENTIONS, CONVENTIONS))
 @pytest.fixture(scope="module")
 def page():
     """Return a page with the form and its script, in a headless browser."""
-    path = find_browser()
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI needs a browser, and none was found")
-        pytest.skip("no browser on this machine")
+    path = require_browser()
     sync = pytest.importorskip("playwright.sync_api")
     script = (ROOT / "_static" / "convert.js").read_text("utf-8")
     with sync.sync_playwright() as playwright:
@@ -32,7 +27,7 @@ def page():
             executable_path=path, args=["--no-sandbox", "--disable-gpu"]
         )
         page = browser.new_page()
-        page.set_content(f"<script>{script}</script>{form.form()}")
+        page.set_content(f"<script>{script}</script>{pages.form()}")
         yield page
         browser.close()
 
@@ -64,7 +59,7 @@ def test_script_agrees_with_bnlib(page, source, target):
             const r = bnConvert(data[s], data[t], momentum, eps, n, p);
             return [r.momentum, r.eps, r.varianceFactor];
         }""",
-        [form.data(), source, target, momentum, 0.01, SAMPLES, POSITIONS],
+        [pages.form_data(), source, target, momentum, 0.01, SAMPLES, POSITIONS],
     )
     np.testing.assert_allclose(got, wanted, rtol=1e-9)
 
@@ -96,7 +91,7 @@ def test_form_says_what_is_wrong(page, name, value, words):
 
 
 def test_data_is_json_of_every_convention():
-    text = form.form()
+    text = pages.form()
     found = json.loads(text.split('json">')[1].split("</script>")[0])
     assert found.keys() == CONVENTIONS.keys()
     assert "http" not in text
