@@ -110,6 +110,8 @@ def test_a_disagreement_is_a_failure_with_its_record(folders, monkeypatch, capsy
         return whole(x, mean, var, weight, bias, training, 1 - momentum, eps)
 
     monkeypatch.setattr(F, "batch_norm", swapped)
+    assert run.main(["--look", "pytorch"]) == 1
+    assert path.read_bytes() == before
     assert run.main(["pytorch"]) == 1
     assert "train-nd-float64: running_mean differs" in capsys.readouterr().out
     verdict = json.loads(path.read_text("utf-8"))["verdict"]
