@@ -7,7 +7,7 @@ is written in its head with the reason. Anything else is a failure.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ class Looser(NamedTuple):
     """A tolerance that is looser than the usual one, and why."""
 
     dtype: str
-    outputs: list[str]
+    outputs: Sequence[str]
     tolerance: float
     reason: str
 
@@ -82,7 +82,7 @@ class Framework(NamedTuple):
     false : sequence of str
         What its listing shows to be false on purpose.
     environment : mapping
-        Fields of an `frameworks.environments.Environment` that it alone has.
+        Fields of a `frameworks.environments.Environment` that it alone has.
     prepare : str
         A module of its folder whose ``prepare(environment)`` returns more variables.
     speed : sequence of Timed
@@ -94,18 +94,18 @@ class Framework(NamedTuple):
     title: str
     convention: str
     group: str
-    environments: list[str]
+    environments: Sequence[str]
     adapter: str
     like: str = ""
-    modules: list[str] = []  # noqa: RUF012 - nobody changes what was read from a file
+    modules: Sequence[str] = ()
     variables: Mapping[str, str] = NOTHING
     gaps: Mapping[str, str] = NOTHING
-    looser: tuple[Looser, ...] = ()
-    without: tuple[str, ...] = ()
-    false: tuple[str, ...] = ()
-    environment: Mapping[str, list[str]] = NOTHING
+    looser: Sequence[Looser] = ()
+    without: Sequence[str] = ()
+    false: Sequence[str] = ()
+    environment: Mapping[str, Sequence[str]] = NOTHING
     prepare: str = ""
-    speed: tuple[Timed, ...] = ()
+    speed: Sequence[Timed] = ()
 
     def file(self, name: str) -> Path:
         """Return the place of a file of this framework, which need not exist.
