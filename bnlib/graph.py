@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bnlib.validate import (
+from bnlib._check import (
     Array,
     check_eps,
     check_float,

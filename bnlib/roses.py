@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .samplers import check_rng
+from bnlib._check import check_rng
 
 # Mean paint of each domain as red, green, blue in 0..1.
 ROSE_COLOURS = {

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from bnlib import functional as F
+from bnlib._check import Array
 from bnlib.layers import (
     BatchNorm1d,
     LayerNorm,
@@ -22,7 +23,6 @@ from bnlib.layers import (
     Sigmoid,
     Tanh,
 )
-from bnlib.validate import Array
 
 ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 NORMS = {None: None, "batch": BatchNorm1d, "layer": LayerNorm}
@@ -123,7 +123,6 @@ class SGD:
         self.params = list(params)
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self._velocity: list[Array | None] = [None] * len(self.params)
-        self._update = [np.empty_like(parameter.data) for parameter in self.params]
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -142,8 +141,7 @@ class SGD:
                 old = self._velocity[i]
                 grad = grad if old is None else self.momentum * old + grad
                 self._velocity[i] = grad
-            np.multiply(grad, self.lr, out=self._update[i])
-            parameter.data -= self._update[i]
+            parameter.data -= self.lr * grad
 
 
 @dataclass
@@ -276,10 +274,7 @@ def fit(
         losses[step], cache = F.cross_entropy(logits, y[index])
         optimizer.zero_grad()
         grad = F.cross_entropy_backward(cache)
-        if isinstance(model, Sequential):
-            model.backward(grad, input_grad=False)
-        else:
-            model.backward(grad)
+        model.backward(grad, input_grad=False)
         optimizer.step()
     columns = zip(*records, strict=True) if records else ([], [], [])
     eval_step, accuracies, times = (np.array(column) for column in columns)

@@ -178,3 +178,12 @@ def check_batch_norm(
             "Expected more than 1 value per channel when training, got input size "
             f"{list(x.shape)}"
         )
+
+
+def check_rng(rng: np.random.Generator) -> None:
+    """Raise a TypeError unless `rng` is a numpy.random.Generator."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            "rng must be a numpy.random.Generator such as np.random.default_rng(0), "
+            f"got {type(rng).__name__}"
+        )
