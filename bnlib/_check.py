@@ -5,6 +5,8 @@ Where PyTorch has words for an error, its words are used.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -132,11 +134,11 @@ def check_gradient(grad_output: object, output: Array) -> None:
 
 
 def check_batch_norm(
-    x: object,
-    running_mean: object,
-    running_var: object,
-    weight: object,
-    bias: object,
+    x: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
     training: bool,
     eps: float,
     needs_running: bool | None = None,

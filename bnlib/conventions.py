@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -98,9 +98,7 @@ class Convention:
     min_eps: float = 0.0
     one_value: Literal["raises", "beta", "nan", "input"] = "beta"
 
-    def weight_of_new(
-        self, momentum: float | None, samples: int, updates: int = 1
-    ) -> float:
+    def weight_of_new(self, momentum: Any, samples: int, updates: int = 1) -> float:
         """Return the weight that the next batch gets in the running average.
 
         Parameters
@@ -194,7 +192,7 @@ def _names(
 
 
 TORCH_NAMES = _names("weight", "bias", "running_mean", "running_var")
-COUNTED = _names(*TORCH_NAMES.values(), "num_batches_tracked")
+COUNTED = MappingProxyType({**TORCH_NAMES, "count": "num_batches_tracked"})
 KERAS_NAMES = _names("gamma", "beta", "moving_mean", "moving_variance")
 MXNET_NAMES = _names("gamma", "beta", "running_mean", "running_var")
 
@@ -322,9 +320,11 @@ def fresh_state(
         Arrays of shape (C,), and a counter where the framework counts.
     """
     c = _lookup(convention)
-    values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0}
-    values["running_var"] = c.initial_var
-    state = {c.names[role]: np.full(channels, values[role], dtype) for role in ROLES}
+    values = (1.0, 0.0, 0.0, c.initial_var)
+    state: State = {
+        c.names[role]: np.full(channels, value, dtype)
+        for role, value in zip(ROLES, values, strict=True)
+    }
     if "count" in c.names:
         state[c.names["count"]] = np.array(0)
     return state
@@ -496,9 +496,11 @@ def convert(
         dst.momentum_name: _new_momentum(src, dst, momentum, samples),
         dst.eps_name: eps,
     }
-    free = dst.axes is None or axis in dst.axes
-    settings["axis"] = axis if free else dst.axes[0]
-    return Converted(new, settings, None if free else (axis, dst.axes[0]))
+    moved = None
+    if dst.axes is not None and axis not in dst.axes:
+        moved = axis, dst.axes[0]
+    settings["axis"] = moved[1] if moved else axis
+    return Converted(new, settings, moved)
 
 
 # --- parts of a conversion ------------------------------------------------------------
@@ -513,9 +515,7 @@ def _lookup(convention: str | Convention) -> Convention:
     return CONVENTIONS[convention]
 
 
-def _settings(
-    settings: Mapping[str, Any], c: Convention
-) -> tuple[float | None, float, int]:
+def _settings(settings: Mapping[str, Any], c: Convention) -> tuple[Any, float, int]:
     """Return momentum, eps and axis, or say which names were expected."""
     wanted = (c.momentum_name, c.eps_name, "axis")
     if set(settings) != set(wanted):
@@ -544,17 +544,17 @@ def _check_state(state: Mapping[str, Array], c: Convention) -> None:
             f"state of {c.title} must hold {', '.join(c.names.values())}, "
             f"got {', '.join(state)}"
         )
-    shapes = {name: np.shape(state[name]) for name in map(c.names.get, ROLES)}
+    shapes = {c.names[role]: state[c.names[role]].shape for role in ROLES}
     if len(set(shapes.values())) > 1 or len(next(iter(shapes.values()))) != 1:
         raise ValueError(f"arrays of the state must share a shape (C,), got {shapes}")
 
 
 def _sizes(
     batch_shape: Sequence[int] | None, axis: int, channels: int
-) -> tuple[int | None, int | None]:
-    """Return samples and values per channel of a batch, None where not known."""
+) -> tuple[int, int]:
+    """Return samples and values per channel of a batch, 0 where not known."""
     if batch_shape is None:
-        return None, None
+        return 0, 0
     shape = tuple(batch_shape)
     if len(shape) < 2 or shape[axis] != channels:
         raise ValueError(
@@ -566,13 +566,13 @@ def _sizes(
     return shape[0], m
 
 
-def _updates(state: Mapping[str, Array], c: Convention, samples: int | None) -> int:
+def _updates(state: Mapping[str, Array], c: Convention, samples: int) -> int:
     count = int(state[c.names["count"]])
     return count if c.count_unit == "batches" else -(-count // samples)
 
 
 def _left_of_initial(
-    src: Convention, momentum: float | None, samples: int | None, updates: int | None
+    src: Convention, momentum: Any, samples: int, updates: int | None
 ) -> float:
     """Return the weight that the initial value still has in the running average."""
     if updates is None or src.first_replaces or src.is_cumulative(momentum):
@@ -581,7 +581,7 @@ def _left_of_initial(
 
 
 def _new_count(
-    src: Convention, dst: Convention, updates: int | None, samples: int | None
+    src: Convention, dst: Convention, updates: int | None, samples: int
 ) -> Array:
     if updates is None:
         _need("updates", "its counter", src, dst)
@@ -593,7 +593,7 @@ def _new_count(
 
 
 def _new_momentum(
-    src: Convention, dst: Convention, momentum: float | None, samples: int | None
+    src: Convention, dst: Convention, momentum: Any, samples: int
 ) -> float | None:
     if src.is_cumulative(momentum):
         if dst.cumulative is not None and math.isnan(dst.cumulative):
@@ -611,5 +611,5 @@ def _new_momentum(
     return dst.setting(src.weight_of_new(momentum, samples), samples)
 
 
-def _need(what: str, why: str, src: Convention, dst: Convention) -> None:
+def _need(what: str, why: str, src: Convention, dst: Convention) -> NoReturn:
     raise ValueError(f"{src.title} to {dst.title} needs {what}=, for {why}")

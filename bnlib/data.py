@@ -398,10 +398,10 @@ def _check_batches(
     labels = np.asarray(y)
     if labels.ndim == 0:
         if kind != "mixed":
-            raise ValueError(f"kind {kind!r} needs the labels, got the number {y}")
+            raise ValueError(f"kind {kind!r} needs the labels, got the number {labels}")
         if labels.dtype.kind not in "iu":
             raise TypeError(f"y must be labels or an integer, got {y!r}")
-        labels = np.zeros(max(int(y), 0), dtype=np.int64)
+        labels = np.zeros(max(int(labels), 0), dtype=np.int64)
     if labels.ndim != 1:
         raise ValueError(f"y must have shape (n,), got {labels.shape}")
     n = len(labels)

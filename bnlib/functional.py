@@ -39,7 +39,7 @@ from bnlib._check import (
     check_gradient,
     check_parameter,
 )
-from bnlib._fast import ones, sum_rows
+from bnlib._fast import ones
 from bnlib.ops import (
     conv2d,
     conv2d_backward,
@@ -126,7 +126,8 @@ class NormCache(NamedTuple):
 
 def _sum(a: Array) -> Array:
     """Add up each set: (A, S, B) to (S,)."""
-    return sum_rows(a[:, :, 0] if a.shape[2] == 1 else a @ ones(a.shape[2], a.dtype))
+    rows = a @ ones(a.shape[2], a.dtype) if a.shape[2] > 1 else a[:, :, 0]
+    return ones(len(rows), a.dtype).dot(rows)
 
 
 def _mean(a: Array) -> Array:
@@ -211,16 +212,17 @@ def norm_backward(
     gamma = None if cache.weight is None else cache.weight.reshape(-1)
     if cache.sets == cache.channels:  # one gamma for each set: it leaves the means
         m = dy.shape[0] * dy.shape[2]
-        means = sum_dy / m, sum_dy_x_hat / m
+        mean: Array = sum_dy / m
+        along: Array = sum_dy_x_hat / m
         scale = cache.inv_std if gamma is None else gamma * cache.inv_std
         dx_hat = dy
     else:
         dx_hat = (dy if gamma is None else dy * gamma[:, None]).reshape(cache.sets)
         x_hat, scale = x_hat.reshape(cache.sets), cache.inv_std
-        means = _mean(dx_hat), _mean(dx_hat * x_hat)
+        mean, along = _mean(dx_hat), _mean(dx_hat * x_hat)
     if cache.training:
-        mean = None if cache.mu is None else means[0]
-        grad_x = _project(dx_hat, x_hat, mean, means[1], scale)
+        no_mean = cache.mu is None
+        grad_x = _project(dx_hat, x_hat, None if no_mean else mean, along, scale)
     else:
         grad_x = dx_hat * scale[:, None]
     return grad_x.reshape(grad_output.shape), grad_weight, grad_bias
@@ -384,12 +386,12 @@ def batch_norm(
     seen = x.reshape(view)
     if training:
         mu, var, centred = _statistics(seen)
+        m = view[0] * view[2]
         if running_mean is not None and running_var is not None:
-            m = view[0] * view[2]
             running_mean += momentum * (mu - running_mean)
             running_var += momentum * (var * (m / (m - 1)) - running_var)
     else:
-        mu, var = running_mean.copy(), running_var.copy()
+        mu, var = np.array(running_mean), np.array(running_var)
         centred = seen - mu[:, None]
     moments = mu, var, centred
     return _transform(x, (view, view), moments, weight, bias, eps, training)
@@ -652,7 +654,7 @@ def instance_norm(
         )
     y, cache = group_norm(x, c, weight, bias, eps)
     if running_mean is not None and running_var is not None:
-        mu, var = cache.mu.reshape(n, c).mean(0), cache.var.reshape(n, c).mean(0)
+        mu, var = (np.array(v).reshape(n, c).mean(0) for v in (cache.mu, cache.var))
         running_mean += momentum * (mu - running_mean)
         running_var += momentum * (var * (length / (length - 1)) - running_var)
     return y, cache

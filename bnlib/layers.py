@@ -277,7 +277,7 @@ class Sequential(Module):
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
         """Pass the gradient through all layers in reverse."""
-        grad: Array | None = grad_output
+        grad: Any = grad_output
         for i, layer in reversed(list(enumerate(self.layers))):
             grad = layer.backward(grad, input_grad or i > 0)
         return grad
@@ -286,7 +286,7 @@ class Sequential(Module):
 class _Learned(Module):
     """A layer with a weight and a bias, of which either may be missing."""
 
-    _backward = staticmethod(F.norm_backward)
+    _backward: Any = staticmethod(F.norm_backward)
 
     def __init__(self, weight: Array | None, bias: Array | None) -> None:
         super().__init__()
@@ -462,7 +462,7 @@ class BatchNorm1d(_RunningNorm):
     Ioffe and Szegedy (2015), Algorithm 2; PyTorch, ``torch.nn.BatchNorm1d``.
     """
 
-    ndims = (2, 3)
+    ndims: tuple[int, ...] = (2, 3)
 
     def forward(self, x: Array) -> Array:
         """Normalize x; in training mode, update the running statistics."""

@@ -25,7 +25,11 @@ from bnlib.layers import (
 )
 
 ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
-NORMS = {None: None, "batch": BatchNorm1d, "layer": LayerNorm}
+NORMS: dict[str | None, Callable[..., Module] | None] = {
+    None: None,
+    "batch": BatchNorm1d,
+    "layer": LayerNorm,
+}
 
 
 def mlp(
@@ -78,8 +82,8 @@ def mlp(
     for n_in, n_out in pairwise(sizes[:-1]):
         bias = norm != "batch"
         layers.append(Linear(n_in, n_out, bias, rng=rng, init=init, dtype=dtype))
-        if norm is not None:
-            layers.append(NORMS[norm](n_out, dtype=dtype))
+        if (make_norm := NORMS[norm]) is not None:
+            layers.append(make_norm(n_out, dtype=dtype))
         layers.append(ACTIVATIONS[activation]())
     layers.append(Linear(sizes[-2], sizes[-1], rng=rng, init=init, dtype=dtype))
     return Sequential(*layers)
@@ -259,7 +263,7 @@ def fit(
     for step in range(steps + 1):
         if step in eval_at:
             seconds += time.perf_counter() - started
-            if x_eval is not None:
+            if x_eval is not None and y_eval is not None:
                 records.append((step, accuracy(model, x_eval, y_eval), seconds))
             if callback is not None:
                 callback(step, model)
