@@ -87,8 +87,8 @@ def compare(
     if error <= tol:
         print(f"{name}: agree to {tol:.0e}: True")
         return True
-    where = np.unravel_index(np.argmax(np.abs(ours - reference)), ours.shape)
-    where = tuple(int(i) for i in where)
+    index = np.unravel_index(np.argmax(np.abs(ours - reference)), ours.shape)
+    where = tuple(int(i) for i in index)
     print(
         f"{name}: agree to {tol:.0e}: False; relative error {error:.1e}, "
         f"largest difference at {where}: {ours[where]:.6g} and {reference[where]:.6g}"
@@ -339,8 +339,8 @@ def _difference(got: Any, expected: Any, names: tuple[str, ...], tol: float) -> 
         if not np.isfinite(mine).all() and np.isfinite(right).all():
             return f"{name} holds nan or inf. Look for a division by zero."
         if not relative_error(mine, right) <= tol:  # nan is a difference, too
-            where = np.unravel_index(np.argmax(np.abs(mine - right)), right.shape)
-            where = tuple(int(k) for k in where)
+            index = np.unravel_index(np.argmax(np.abs(mine - right)), right.shape)
+            where = tuple(int(k) for k in index)
             return (
                 f"{name} differs, most at {where}: "
                 f"{mine[where]:.4g} instead of {right[where]:.4g}."

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 
 from bnlib import functional as F
-from bnlib.convention_table import CONVENTIONS, ROLES, Convention
-from bnlib.validate import Array
+from bnlib._check import Array
 
 __all__ = [
     "CONVENTIONS",
@@ -30,6 +31,234 @@ __all__ = [
     "infer",
     "train_step",
 ]
+
+ROLES = ("weight", "bias", "running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What one framework means by the words of its batch-norm layer.
+
+    Attributes
+    ----------
+    key, title : str
+        Short name, and the name for people.
+    momentum_name, eps_name : str
+        What the two settings are called.
+    weighs : {"new", "old", "time constant"}
+        What the momentum setting gives: the weight of the new value, the weight that
+        the old value keeps, or T in ``exp(-N / T)``, the weight that the old value
+        keeps after N samples.
+    momentum, eps : float
+        Defaults; NaN where the framework has no default.
+    stored : {"biased", "unbiased"}
+        Variance that the running average receives.
+    axis : int
+        Default channel axis.
+    names : mapping
+        The framework's names for the roles weight, bias, running_mean, running_var
+        and, where it counts, count.
+    axes : tuple of int or None
+        Channel axes that can be chosen; None where any can.
+    stored_fused : str or None
+        Variance that the fused kernel stores, where it differs from ``stored``.
+    initial_var : float
+        Initial running variance; gamma starts at 1, beta and the mean at 0 everywhere.
+    first_replaces : bool
+        Whether the first batch takes the place of the initial values.
+    count_unit : {"batches", "samples"} or None
+        What the counter counts.
+    cumulative : object
+        Momentum setting that asks for the average over all batches: None, or a
+        negative time constant; NaN where there is none.
+    min_eps : float
+        Smallest eps that is accepted in training.
+    one_value : {"raises", "beta", "nan", "input"}
+        One value per channel in training: an error; the output is beta and the running
+        variance shrinks; the output is beta and the running variance becomes NaN; the
+        input comes back and nothing is updated.
+    """
+
+    key: str
+    title: str
+    momentum_name: str
+    weighs: Literal["new", "old", "time constant"]
+    momentum: float
+    eps_name: str
+    eps: float
+    stored: Literal["biased", "unbiased"]
+    axis: int
+    names: Mapping[str, str] = field(hash=False)
+    axes: tuple[int, ...] | None = None
+    stored_fused: str | None = None
+    initial_var: float = 1.0
+    first_replaces: bool = False
+    count_unit: Literal["batches", "samples"] | None = None
+    cumulative: float | None = math.nan
+    min_eps: float = 0.0
+    one_value: Literal["raises", "beta", "nan", "input"] = "beta"
+
+    def weight_of_new(self, momentum: Any, samples: int, updates: int = 1) -> float:
+        """Return the weight that the next batch gets in the running average.
+
+        Parameters
+        ----------
+        momentum : float or None
+            The setting, in this framework's words.
+        samples : int
+            Examples in the batch.
+        updates : int
+            Batches that were averaged before.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
+        if (self.first_replaces and not updates) or self.is_cumulative(momentum):
+            return 1.0 / (updates + 1)
+        if self.weighs == "new":
+            return float(momentum)
+        if self.weighs == "old":
+            return 1.0 - float(momentum)
+        return 1.0 if momentum == 0 else -math.expm1(-samples / momentum)
+
+    def setting(self, weight_of_new: float, samples: int) -> float:
+        """Return the momentum setting that gives the new value this weight.
+
+        Parameters
+        ----------
+        weight_of_new : float
+            Weight of the new value, from 0 to 1.
+        samples : int
+            Examples in the batch.
+
+        Returns
+        -------
+        float
+            In this framework's words.
+        """
+        if self.weighs == "new":
+            return weight_of_new
+        if self.weighs == "old":
+            return 1.0 - weight_of_new
+        if weight_of_new in (0.0, 1.0):
+            return math.inf if weight_of_new == 0 else 0.0
+        return -samples / math.log1p(-weight_of_new)
+
+    def is_cumulative(self, momentum: float | None) -> bool:
+        """Say whether this setting asks for the average over all batches.
+
+        Parameters
+        ----------
+        momentum : float or None
+            The setting.
+
+        Returns
+        -------
+        bool
+            Always False where the framework has no such setting.
+        """
+        if self.cumulative is None:
+            return momentum is None
+        if math.isnan(self.cumulative):
+            return False
+        return momentum is not None and momentum < 0
+
+    def factor(self, m: int, fused: bool = False) -> float:
+        """Return what multiplies the biased variance of m values before it is stored.
+
+        Parameters
+        ----------
+        m : int
+            Values per channel in the batch.
+        fused : bool
+            Whether the framework's fused kernel runs.
+
+        Returns
+        -------
+        float
+            1 or ``m / (m - 1)``.
+        """
+        stored = self.stored_fused if fused and self.stored_fused else self.stored
+        return 1.0 if stored == "biased" else m / (m - 1)
+
+
+def _names(
+    weight: str, bias: str, mean: str, var: str, count: str | None = None
+) -> Mapping[str, str]:
+    names = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": var}
+    return MappingProxyType(names if count is None else {**names, "count": count})
+
+
+TORCH_NAMES = _names("weight", "bias", "running_mean", "running_var")
+COUNTED = MappingProxyType({**TORCH_NAMES, "count": "num_batches_tracked"})
+KERAS_NAMES = _names("gamma", "beta", "moving_mean", "moving_variance")
+MXNET_NAMES = _names("gamma", "beta", "running_mean", "running_var")
+
+CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
+    {
+        c.key: c
+        for c in (
+            Convention(
+                "pytorch", "PyTorch", "momentum", "new", 0.1, "eps", 1e-5,
+                "unbiased", 1, COUNTED, axes=(1,), count_unit="batches",
+                cumulative=None, min_eps=5e-324, one_value="raises",
+            ),
+            Convention(
+                "keras", "Keras 3", "momentum", "old", 0.99, "epsilon", 1e-3,
+                "biased", -1, KERAS_NAMES,
+            ),
+            Convention(
+                "tf1", "TensorFlow 1", "momentum", "old", 0.99, "epsilon", 1e-3,
+                "biased", -1, KERAS_NAMES, stored_fused="unbiased",
+            ),
+            Convention(
+                "theano", "Theano", "running_average_factor", "new", 0.1,
+                "epsilon", 1e-4, "unbiased", 1, MXNET_NAMES, min_eps=1e-5,
+                one_value="nan",
+            ),
+            Convention(
+                "cntk", "CNTK", "normalization_time_constant", "time constant", 5000.0,
+                "epsilon", 1e-5, "unbiased", 1,
+                _names("scale", "bias", "aggregate_mean", "aggregate_variance",
+                       "aggregate_count"),
+                axes=(1,), initial_var=0.0, first_replaces=True,
+                count_unit="samples", cumulative=-1.0, one_value="nan",
+            ),
+            Convention(
+                "onnx", "ONNX", "momentum", "old", 0.9, "epsilon", 1e-5,
+                "biased", 1, _names("scale", "B", "input_mean", "input_var"),
+                axes=(1,),
+            ),
+            Convention(
+                "flax", "Flax", "momentum", "old", 0.99, "epsilon", 1e-5,
+                "biased", -1, _names("scale", "bias", "mean", "var"),
+            ),
+            Convention(
+                "mlx", "MLX", "momentum", "new", 0.1, "eps", 1e-5,
+                "unbiased", -1, TORCH_NAMES, axes=(-1,), one_value="raises",
+            ),
+            Convention(
+                "paddle", "PaddlePaddle", "momentum", "old", 0.9, "epsilon", 1e-5,
+                "biased", 1, _names("weight", "bias", "_mean", "_variance"),
+                axes=(1, -1), one_value="input",
+            ),
+            Convention(
+                "tinygrad", "tinygrad", "momentum", "new", 0.1, "eps", 1e-5,
+                "unbiased", 1, COUNTED, axes=(1,), count_unit="batches",
+                one_value="raises",
+            ),
+            Convention(
+                "mxnet", "MXNet", "momentum", "old", 0.9, "epsilon", 1e-5,
+                "biased", 1, MXNET_NAMES,
+            ),
+        )
+    }
+)  # fmt: skip
+
+
+# --- the translator -------------------------------------------------------------------
 
 State = dict[str, Array]
 Settings = dict[str, Any]
@@ -91,9 +320,11 @@ def fresh_state(
         Arrays of shape (C,), and a counter where the framework counts.
     """
     c = _lookup(convention)
-    values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0}
-    values["running_var"] = c.initial_var
-    state = {c.names[role]: np.full(channels, values[role], dtype) for role in ROLES}
+    values = (1.0, 0.0, 0.0, c.initial_var)
+    state: State = {
+        c.names[role]: np.full(channels, value, dtype)
+        for role, value in zip(ROLES, values, strict=True)
+    }
     if "count" in c.names:
         state[c.names["count"]] = np.array(0)
     return state
@@ -106,7 +337,7 @@ def train_step(
     convention: str | Convention,
     updates: int = 1,
     fused: bool = False,
-) -> tuple[Array, F.BatchNormCache]:
+) -> tuple[Array, F.NormCache]:
     """Run one training batch by a framework's convention; **the state is changed**.
 
     Parameters
@@ -129,7 +360,7 @@ def train_step(
     -------
     y : ndarray, like x
         Output.
-    cache : BatchNormCache
+    cache : NormCache
         For `bnlib.functional.batch_norm_backward`; its channels stand on axis 1.
 
     Raises
@@ -265,9 +496,11 @@ def convert(
         dst.momentum_name: _new_momentum(src, dst, momentum, samples),
         dst.eps_name: eps,
     }
-    free = dst.axes is None or axis in dst.axes
-    settings["axis"] = axis if free else dst.axes[0]
-    return Converted(new, settings, None if free else (axis, dst.axes[0]))
+    moved = None
+    if dst.axes is not None and axis not in dst.axes:
+        moved = axis, dst.axes[0]
+    settings["axis"] = moved[1] if moved else axis
+    return Converted(new, settings, moved)
 
 
 # --- parts of a conversion ------------------------------------------------------------
@@ -282,9 +515,7 @@ def _lookup(convention: str | Convention) -> Convention:
     return CONVENTIONS[convention]
 
 
-def _settings(
-    settings: Mapping[str, Any], c: Convention
-) -> tuple[float | None, float, int]:
+def _settings(settings: Mapping[str, Any], c: Convention) -> tuple[Any, float, int]:
     """Return momentum, eps and axis, or say which names were expected."""
     wanted = (c.momentum_name, c.eps_name, "axis")
     if set(settings) != set(wanted):
@@ -313,17 +544,17 @@ def _check_state(state: Mapping[str, Array], c: Convention) -> None:
             f"state of {c.title} must hold {', '.join(c.names.values())}, "
             f"got {', '.join(state)}"
         )
-    shapes = {name: np.shape(state[name]) for name in map(c.names.get, ROLES)}
+    shapes = {c.names[role]: state[c.names[role]].shape for role in ROLES}
     if len(set(shapes.values())) > 1 or len(next(iter(shapes.values()))) != 1:
         raise ValueError(f"arrays of the state must share a shape (C,), got {shapes}")
 
 
 def _sizes(
     batch_shape: Sequence[int] | None, axis: int, channels: int
-) -> tuple[int | None, int | None]:
-    """Return samples and values per channel of a batch, None where not known."""
+) -> tuple[int, int]:
+    """Return samples and values per channel of a batch, 0 where not known."""
     if batch_shape is None:
-        return None, None
+        return 0, 0
     shape = tuple(batch_shape)
     if len(shape) < 2 or shape[axis] != channels:
         raise ValueError(
@@ -335,13 +566,13 @@ def _sizes(
     return shape[0], m
 
 
-def _updates(state: Mapping[str, Array], c: Convention, samples: int | None) -> int:
+def _updates(state: Mapping[str, Array], c: Convention, samples: int) -> int:
     count = int(state[c.names["count"]])
     return count if c.count_unit == "batches" else -(-count // samples)
 
 
 def _left_of_initial(
-    src: Convention, momentum: float | None, samples: int | None, updates: int | None
+    src: Convention, momentum: Any, samples: int, updates: int | None
 ) -> float:
     """Return the weight that the initial value still has in the running average."""
     if updates is None or src.first_replaces or src.is_cumulative(momentum):
@@ -350,7 +581,7 @@ def _left_of_initial(
 
 
 def _new_count(
-    src: Convention, dst: Convention, updates: int | None, samples: int | None
+    src: Convention, dst: Convention, updates: int | None, samples: int
 ) -> Array:
     if updates is None:
         _need("updates", "its counter", src, dst)
@@ -362,7 +593,7 @@ def _new_count(
 
 
 def _new_momentum(
-    src: Convention, dst: Convention, momentum: float | None, samples: int | None
+    src: Convention, dst: Convention, momentum: Any, samples: int
 ) -> float | None:
     if src.is_cumulative(momentum):
         if dst.cumulative is not None and math.isnan(dst.cumulative):
@@ -380,5 +611,5 @@ def _new_momentum(
     return dst.setting(src.weight_of_new(momentum, samples), samples)
 
 
-def _need(what: str, why: str, src: Convention, dst: Convention) -> None:
+def _need(what: str, why: str, src: Convention, dst: Convention) -> NoReturn:
     raise ValueError(f"{src.title} to {dst.title} needs {what}=, for {why}")

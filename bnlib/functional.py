@@ -1,26 +1,45 @@
-"""Batch normalization in NumPy: forward and backward, without state.
+"""Batch norm and its relatives in NumPy: forward and backward, without state.
+
+All of these layers are one idea with different index sets: a value is normalized by the
+mean and the variance of the set to which it belongs, then scaled and shifted by the
+gamma and beta of its channel. So a layer is two ways to see x as an array of three
+axes, in which set (or channel) number i is ``x[:, i, :]``:
+
+========  =================  =========  ==========================
+norm      sets               channels   what x is
+========  =================  =========  ==========================
+batch     N, C, L            N, C, L    N examples, C channels of L
+instance  1, N * C, L        N, C, L    the same
+group     1, N * G, C/G * L  N, C, L    the same, in G groups
+layer     1, N, D            N, D, 1    N rows of D values
+RMS       1, N, D            N, D, 1    the same; no mean removed
+========  =================  =========  ==========================
 
 The names of the arguments are PyTorch's (``weight``, ``bias``, ``running_mean``,
 ``momentum``, ``eps``); inside, the symbols are those of Ioffe and Szegedy (2015):
 ``mu``, ``var``, ``x_hat``, ``gamma``, ``beta``. Each forward function returns the
 output and a cache; its backward function takes the upstream gradient and that cache.
-
-The other normalization layers stand in `bnlib.relatives`, the rest of a network in
-`bnlib.ops`; all of them can be called from here, as in ``torch.nn.functional``.
-
-The bodies below are the mathematics on the whole array. Arrays that do not fit the
-processor's cache take the same passes block by block, in `bnlib.blocks`; the tests hold
-the two against each other and against `bnlib.relatives.standardize`.
+The rest of a network stands in `bnlib.ops`; all of it can be called from here, as in
+``torch.nn.functional``.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from bnlib import blocks
-from bnlib.blocks import as_3d, batch_axes, column
+from bnlib._check import (
+    Array,
+    check_batch_norm,
+    check_eps,
+    check_float,
+    check_gradient,
+    check_parameter,
+)
+from bnlib._fast import ones
 from bnlib.ops import (
     conv2d,
     conv2d_backward,
@@ -35,22 +54,9 @@ from bnlib.ops import (
     tanh,
     tanh_backward,
 )
-from bnlib.relatives import (
-    group_norm,
-    group_norm_backward,
-    instance_norm,
-    instance_norm_backward,
-    layer_norm,
-    layer_norm_backward,
-    rms_norm,
-    rms_norm_backward,
-    standardize,
-    standardize_backward,
-)
-from bnlib.validate import Array, check_batch_norm, check_gradient
 
 __all__ = [
-    "BatchNormCache",
+    "NormCache",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_backward_six",
@@ -66,6 +72,7 @@ __all__ = [
     "layer_norm_backward",
     "linear",
     "linear_backward",
+    "norm_backward",
     "relu",
     "relu_backward",
     "rms_norm",
@@ -78,35 +85,234 @@ __all__ = [
     "tanh_backward",
 ]
 
+View = tuple[int, int, int]  # x as three axes: set, or channel, i is x[:, i, :]
 
-class BatchNormCache(NamedTuple):
-    """What `batch_norm` keeps for its backward pass.
+
+class NormCache(NamedTuple):
+    """What a norm keeps for its backward pass.
 
     Attributes
     ----------
     x_hat : ndarray, like x
         Normalized values.
-    mu : ndarray of shape (C,)
-        Mean that was subtracted.
-    var : ndarray of shape (C,)
-        Variance that normalized the input: divisor m, without eps.
-    inv_std : ndarray of shape (C,)
+    mu : ndarray of shape (sets,) or None
+        Mean that was subtracted from each set: (C,) for batch norm. None for RMS norm.
+    var : ndarray of shape (sets,)
+        Variance that normalized each set: divisor m, without eps. For RMS norm, the
+        mean square.
+    inv_std : ndarray of shape (sets,)
         ``1 / sqrt(var + eps)``.
-    weight : ndarray of shape (C,) or None
-        Gamma, as given.
-    affine : tuple of bool
-        Whether a weight and a bias were given.
+    weight, bias : ndarray or None
+        Gamma and beta, as given.
     training : bool
-        True when ``mu`` and ``var`` came from this batch.
+        True when ``mu`` and ``var`` are those of x; False when they were constants.
+    sets, channels : tuple of int
+        The shapes in which x is seen, as in the table above.
     """
 
     x_hat: Array
-    mu: Array
+    mu: Array | None
     var: Array
     inv_std: Array
     weight: Array | None
-    affine: tuple[bool, bool]
+    bias: Array | None
     training: bool
+    sets: View
+    channels: View
+
+
+# --- the core -------------------------------------------------------------------------
+
+
+def _sum(a: Array) -> Array:
+    """Add up each set: (A, S, B) to (S,)."""
+    rows = a @ ones(a.shape[2], a.dtype) if a.shape[2] > 1 else a[:, :, 0]
+    return ones(len(rows), a.dtype).dot(rows)
+
+
+def _mean(a: Array) -> Array:
+    """Take the mean of each set: (A, S, B) to (S,)."""
+    return _sum(a) / (a.shape[0] * a.shape[2])
+
+
+def _statistics(x: Array) -> tuple[Array, Array, Array]:
+    """Return the mean and the biased variance of each set, and x without the mean.
+
+    The variance takes a second pass: the one-pass formula ``E[x**2] - E[x]**2`` loses
+    all digits when the mean is large.
+    """
+    mu = _mean(x)
+    centred = x - mu[:, None]
+    var = _mean(centred * centred)
+    return mu, var, centred
+
+
+def _transform(
+    x: Array,
+    views: tuple[View, View],
+    moments: tuple[Array | None, Array, Array],
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    training: bool = True,
+) -> tuple[Array, NormCache]:
+    """Divide the centred sets by ``sqrt(var + eps)``; scale and shift the channels."""
+    (sets, channels), (mu, var, centred) = views, moments
+    inv_std = 1 / np.sqrt(var + float(eps))
+    own = None if mu is None else centred  # without a mean, centred is x itself
+    x_hat = np.multiply(centred, inv_std[:, None], out=own).reshape(channels)
+    y = x_hat.copy() if weight is None else x_hat * weight.reshape(-1, 1)
+    if bias is not None:
+        y += bias.reshape(-1, 1)
+    x_hat, y = x_hat.reshape(x.shape), y.reshape(x.shape)
+    return y, NormCache(x_hat, mu, var, inv_std, weight, bias, training, sets, channels)
+
+
+def norm_backward(
+    grad_output: Array, cache: NormCache, input_grad: bool = True
+) -> tuple[Array | None, Array | None, Array | None]:
+    r"""Backpropagate through batch, layer, group or instance norm: the closed form.
+
+    With ``dx_hat = gamma * dy`` and means over each set,
+    ``dx = (dx_hat - mean(dx_hat) - x_hat * mean(dx_hat * x_hat)) / sqrt(var + eps)``;
+    where the statistics were constants, in evaluation mode, both means are left out.
+
+    Parameters
+    ----------
+    grad_output : ndarray, like x
+        Gradient of the loss with respect to y.
+    cache : NormCache
+        From the forward function; it is not changed.
+    input_grad : bool
+        Whether the gradient with respect to x is wanted; a first layer needs none.
+
+    Returns
+    -------
+    grad_x : ndarray, like x, or None
+        Gradient with respect to the input.
+    grad_weight, grad_bias : ndarray, like gamma and beta, or None
+        Gradients with respect to gamma and beta; None where none was given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Shape or dtype of ``grad_output`` differs from the output's.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), section 3. Derived in the chapter on the backward pass.
+    """
+    check_gradient(grad_output, cache.x_hat)
+    dy, x_hat = grad_output.reshape(cache.channels), cache.x_hat.reshape(cache.channels)
+    sum_dy, sum_dy_x_hat = _sum(dy), _sum(dy * x_hat)
+    grad_weight = _like(cache.weight, sum_dy_x_hat)
+    grad_bias = _like(cache.bias, sum_dy)
+    if not input_grad:
+        return None, grad_weight, grad_bias
+    gamma = None if cache.weight is None else cache.weight.reshape(-1)
+    if cache.sets == cache.channels:  # one gamma for each set: it leaves the means
+        m = dy.shape[0] * dy.shape[2]
+        mean: Array = sum_dy / m
+        along: Array = sum_dy_x_hat / m
+        scale = cache.inv_std if gamma is None else gamma * cache.inv_std
+        dx_hat = dy
+    else:
+        dx_hat = (dy if gamma is None else dy * gamma[:, None]).reshape(cache.sets)
+        x_hat, scale = x_hat.reshape(cache.sets), cache.inv_std
+        mean, along = _mean(dx_hat), _mean(dx_hat * x_hat)
+    if cache.training:
+        no_mean = cache.mu is None
+        grad_x = _project(dx_hat, x_hat, None if no_mean else mean, along, scale)
+    else:
+        grad_x = dx_hat * scale[:, None]
+    return grad_x.reshape(grad_output.shape), grad_weight, grad_bias
+
+
+def _like(parameter: Array | None, grad: Array) -> Array | None:
+    """Give a gradient the shape of its parameter; None where there is none."""
+    return None if parameter is None else grad.reshape(parameter.shape)
+
+
+def _project(
+    dx_hat: Array, x_hat: Array, mean: Array | None, along: Array, scale: Array
+) -> Array:
+    """Remove from each set its mean and its part along x_hat; then scale it."""
+    grad_x = x_hat * along[:, None]
+    np.subtract(dx_hat, grad_x, out=grad_x)
+    if mean is not None:
+        grad_x -= mean[:, None]
+    grad_x *= scale[:, None]
+    return grad_x
+
+
+def _sets_along(shape: tuple[int, ...], axes: tuple[int, ...]) -> View:
+    """Return the view in which the sets along some axes stand in the middle."""
+    kept = [i for i in range(len(shape)) if i not in axes]
+    first, last = (kept[0], kept[-1]) if kept else (0, -1)
+    if kept != list(range(first, last + 1)):
+        raise ValueError(f"the axes that stay must be neighbours, got {tuple(kept)}")
+    before, stay, after = shape[:first], shape[first : last + 1], shape[last + 1 :]
+    return math.prod(before), math.prod(stay), math.prod(after)
+
+
+def standardize(
+    x: Array, axes: int | tuple[int, ...], eps: float = 1e-5
+) -> tuple[Array, Array]:
+    """Subtract the mean over ``axes`` and divide by ``sqrt(var + eps)``.
+
+    Parameters
+    ----------
+    x : ndarray
+        Input.
+    axes : int or tuple of int
+        The values that share a mean and a variance lie along these axes: for x of
+        shape (N, C, H, W), ``(0, 2, 3)`` is batch norm and ``(1, 2, 3)`` layer norm.
+        The axes that stay must be neighbours.
+    eps : float, >= 0
+        Added to the variance.
+
+    Returns
+    -------
+    x_hat : ndarray, like x
+        Normalized values.
+    inv_std : ndarray, broadcastable to x
+        ``1 / sqrt(var + eps)``.
+    """
+    axes = tuple(int(i) % x.ndim for i in np.atleast_1d(axes))
+    sets = _sets_along(x.shape, axes)
+    moments = _statistics(x.reshape(sets))
+    _, cache = _transform(x, (sets, sets), moments, None, None, eps)
+    stay = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    return cache.x_hat, cache.inv_std.reshape(stay)
+
+
+def standardize_backward(
+    grad_x_hat: Array, x_hat: Array, inv_std: Array, axes: int | tuple[int, ...]
+) -> Array:
+    """Backpropagate through `standardize`: remove the mean and the part along x_hat.
+
+    Parameters
+    ----------
+    grad_x_hat : ndarray, like x_hat
+        Gradient with respect to the normalized values.
+    x_hat, inv_std : ndarray
+        From `standardize`.
+    axes : int or tuple of int
+        As in `standardize`.
+
+    Returns
+    -------
+    grad_x : ndarray, like x_hat
+        Gradient with respect to the input.
+    """
+    axes = tuple(int(i) % x_hat.ndim for i in np.atleast_1d(axes))
+    sets = _sets_along(x_hat.shape, axes)
+    g, seen = grad_x_hat.reshape(sets), x_hat.reshape(sets)
+    grad_x = _project(g, seen, _mean(g), _mean(g * seen), inv_std.reshape(-1))
+    return grad_x.reshape(x_hat.shape)
+
+
+# --- batch norm -----------------------------------------------------------------------
 
 
 def batch_norm(
@@ -118,7 +324,7 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> tuple[Array, BatchNormCache]:
+) -> tuple[Array, NormCache]:
     """Normalize each channel over the batch, then scale and shift.
 
     ``y = gamma * (x - mu) / sqrt(var + eps) + beta``. In training mode ``mu`` and
@@ -145,7 +351,7 @@ def batch_norm(
     -------
     y : ndarray, like x
         Output.
-    cache : BatchNormCache
+    cache : NormCache
         For `batch_norm_backward`.
 
     Raises
@@ -160,6 +366,8 @@ def batch_norm(
     -----
     The batch is normalized with the biased variance (divisor m). The running variance
     receives the unbiased one (divisor m - 1), as Algorithm 2 of the paper has it.
+    Sums are made in the dtype of x: in float32, a mean of ten thousand standard
+    deviations leaves the output right to about a hundredth.
 
     References
     ----------
@@ -174,126 +382,45 @@ def batch_norm(
     array([-1.,  1.])
     """
     check_batch_norm(x, running_mean, running_var, weight, bias, training, eps)
-    given = None if training else (running_mean.copy(), running_var.copy())
-    normalize = _normalize if x.size <= blocks.BLOCK else blocks.normalize
-    x_hat, y, mu, var, inv_std = normalize(as_3d(x), given, weight, bias, eps)
-    if training and running_mean is not None:
-        m = x.size // x.shape[1]
-        running_mean += momentum * (mu - running_mean)
-        running_var += momentum * (var * (m / (m - 1)) - running_var)
-    x_hat, y = x_hat.reshape(x.shape), y.reshape(x.shape)
-    affine = (weight is not None, bias is not None)
-    return y, BatchNormCache(x_hat, mu, var, inv_std, weight, affine, training)
-
-
-def _normalize(
-    x: Array,
-    given: tuple[Array, Array] | None,
-    gamma: Array | None,
-    beta: Array | None,
-    eps: float,
-) -> tuple[Array, Array, Array, Array, Array]:
-    """Run Algorithm 1 on x of shape (N, C) or (N, C, L), line by line.
-
-    The variance takes two passes: the one-pass formula ``E[x**2] - E[x]**2`` loses all
-    digits when the mean is large. The mean is summed in float64. ``given`` replaces the
-    statistics of the batch in evaluation mode.
-    """
-    axes, m = batch_axes(x), x.dtype.type(x.size // x.shape[1])
-    if given is None:
-        mu = (np.add.reduce(x, axes, np.float64) / m).astype(x.dtype)
-        centred = x - column(mu, x)
-        var = np.add.reduce(centred * centred, axes) / m
-    else:
-        mu, var = given
-        centred = x - column(mu, x)
-    inv_std = 1 / np.sqrt(var + x.dtype.type(eps))
-    x_hat = centred * column(inv_std, x)
-    y = x_hat * (1 if gamma is None else column(gamma, x))
-    if beta is not None:
-        y += column(beta, x)
-    return x_hat, y, mu, var, inv_std
-
-
-def batch_norm_backward(
-    grad_output: Array, cache: BatchNormCache
-) -> tuple[Array, Array | None, Array | None]:
-    r"""Backpropagate through `batch_norm` with the closed form.
-
-    In training mode,
-    ``dx = gamma / (m * sqrt(var + eps)) * (m*dy - sum(dy) - x_hat * sum(dy*x_hat))``;
-    in evaluation mode the statistics are constants and ``dx = gamma * inv_std * dy``.
-
-    Parameters
-    ----------
-    grad_output : ndarray, like x
-        Gradient of the loss with respect to y.
-    cache : BatchNormCache
-        From `batch_norm`; it is not changed.
-
-    Returns
-    -------
-    grad_x : ndarray, like x
-        Gradient with respect to the input.
-    grad_weight, grad_bias : ndarray of shape (C,) or None
-        Gradients with respect to gamma and beta; None where none was given.
-
-    Raises
-    ------
-    ValueError, TypeError
-        Shape or dtype of ``grad_output`` differs from the output's.
-
-    References
-    ----------
-    Ioffe and Szegedy (2015), section 3. Derived in the chapter on the backward pass.
-    """
-    check_gradient(grad_output, cache.x_hat)
-    dy, x_hat = as_3d(grad_output), as_3d(cache.x_hat)
-    gamma = 1 if cache.weight is None else cache.weight
-    backward = _backward if dy.size <= blocks.BLOCK else blocks.backward
-    grad_x, sum_dy_x_hat, sum_dy = backward(
-        dy, x_hat, gamma * cache.inv_std, cache.training
-    )
-    has_weight, has_bias = cache.affine
-    return (
-        grad_x.reshape(grad_output.shape),
-        sum_dy_x_hat if has_weight else None,
-        sum_dy if has_bias else None,
-    )
-
-
-def _backward(
-    dy: Array, x_hat: Array, scale: Array, training: bool
-) -> tuple[Array, Array, Array]:
-    """Run the closed form on arrays of shape (N, C) or (N, C, L)."""
-    axes, m = batch_axes(dy), dy.dtype.type(dy.size // dy.shape[1])
-    sum_dy, sum_dy_x_hat = np.add.reduce(dy, axes), np.add.reduce(dy * x_hat, axes)
+    view = _channels(x)
+    seen = x.reshape(view)
     if training:
-        mean_dy, along = column(sum_dy / m, dy), column(sum_dy_x_hat / m, dy)
-        grad_x = (dy - mean_dy - x_hat * along) * column(scale, dy)
+        mu, var, centred = _statistics(seen)
+        m = view[0] * view[2]
+        if running_mean is not None and running_var is not None:
+            running_mean += momentum * (mu - running_mean)
+            running_var += momentum * (var * (m / (m - 1)) - running_var)
     else:
-        grad_x = dy * column(scale, dy)
-    return grad_x, sum_dy_x_hat, sum_dy
+        mu, var = np.array(running_mean), np.array(running_var)
+        centred = seen - mu[:, None]
+    moments = mu, var, centred
+    return _transform(x, (view, view), moments, weight, bias, eps, training)
+
+
+def _channels(x: Array) -> View:
+    """Return the view (N, C, L) of x, which has its channels on axis 1."""
+    return x.shape[0], x.shape[1], math.prod(x.shape[2:])
+
+
+batch_norm_backward = norm_backward
 
 
 def batch_norm_backward_six(
-    grad_output: Array, cache: BatchNormCache
+    grad_output: Array, cache: NormCache
 ) -> tuple[Array, Array | None, Array | None]:
     """Backpropagate with the six equations of the paper, one line for each.
-
-    Same arguments and results as `batch_norm_backward`, training mode only.
 
     Parameters
     ----------
     grad_output : ndarray, like x
         Gradient of the loss with respect to y.
-    cache : BatchNormCache
+    cache : NormCache
         From `batch_norm` in training mode.
 
     Returns
     -------
     grad_x, grad_weight, grad_bias : ndarray
-        As in `batch_norm_backward`.
+        As from `batch_norm_backward`.
 
     Raises
     ------
@@ -325,6 +452,238 @@ def batch_norm_backward_six(
     dx = dx_hat * inv_std + dvar * 2 * centred / m + dmu / m
     dgamma = (grad_output * cache.x_hat).sum(axes)
     dbeta = grad_output.sum(axes)
+    return dx, _like(cache.weight, dgamma), _like(cache.bias, dbeta)
 
-    has_weight, has_bias = cache.affine
-    return dx, dgamma if has_weight else None, dbeta if has_bias else None
+
+# --- its relatives --------------------------------------------------------------------
+
+
+def layer_norm(
+    x: Array,
+    normalized_shape: int | Sequence[int],
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+) -> tuple[Array, NormCache]:
+    """Normalize each example over its last axes, then scale and shift.
+
+    Parameters
+    ----------
+    x : ndarray of shape (..., *normalized_shape)
+        Input.
+    normalized_shape : int or sequence of int
+        Shape of the trailing axes that are normalized together.
+    weight, bias : ndarray of shape normalized_shape, optional
+        Gamma and beta, one for each position.
+    eps : float, >= 0
+        Added to the variance.
+
+    Returns
+    -------
+    y : ndarray, like x
+        Output.
+    cache : NormCache
+        For `layer_norm_backward`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Wrong shape or dtype; negative eps.
+
+    References
+    ----------
+    Ba, Kiros and Hinton (2016); PyTorch, ``torch.nn.functional.layer_norm``.
+    """
+    views = _rows(x, normalized_shape, weight, bias, eps)
+    moments = _statistics(x.reshape(views[0]))
+    return _transform(x, views, moments, weight, bias, eps)
+
+
+def rms_norm(
+    x: Array,
+    normalized_shape: int | Sequence[int],
+    weight: Array | None = None,
+    eps: float | None = None,
+) -> tuple[Array, NormCache]:
+    """Divide each example by the root of its mean square; no mean is removed.
+
+    Parameters
+    ----------
+    x, normalized_shape, weight
+        As in `layer_norm`; there is no beta.
+    eps : float, >= 0, optional
+        Added to the mean square; None is the spacing of the dtype at 1, as in PyTorch.
+
+    Returns
+    -------
+    y, cache
+        As from `layer_norm`; for `rms_norm_backward`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `layer_norm`.
+
+    References
+    ----------
+    Zhang and Sennrich (2019); PyTorch, ``torch.nn.functional.rms_norm``.
+    """
+    check_float("x", x, min_ndim=1)
+    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    views = _rows(x, normalized_shape, weight, None, eps)
+    rows = x.reshape(views[0])
+    moments = None, _mean(rows * rows), rows
+    return _transform(x, views, moments, weight, None, eps)
+
+
+def rms_norm_backward(
+    grad_output: Array, cache: NormCache, input_grad: bool = True
+) -> tuple[Array | None, Array | None]:
+    """Backpropagate through `rms_norm`: only the part along x_hat is removed.
+
+    Parameters
+    ----------
+    grad_output, cache, input_grad
+        As in `norm_backward`.
+
+    Returns
+    -------
+    grad_x, grad_weight : ndarray or None
+        As from `norm_backward`; there is no beta.
+    """
+    return norm_backward(grad_output, cache, input_grad)[:2]
+
+
+def group_norm(
+    x: Array,
+    num_groups: int,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+) -> tuple[Array, NormCache]:
+    """Normalize groups of channels of each example, then scale and shift.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, ...)
+        Input.
+    num_groups : int
+        Number of groups; it must divide C.
+    weight, bias : ndarray of shape (C,), optional
+        Gamma and beta, one for each channel.
+    eps : float, >= 0
+        Added to the variance.
+
+    Returns
+    -------
+    y, cache
+        As from `layer_norm`; for `group_norm_backward`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Wrong shape or dtype; C not divisible by num_groups; negative eps.
+
+    References
+    ----------
+    Wu and He (2018); PyTorch, ``torch.nn.functional.group_norm``.
+    """
+    check_float("x", x, min_ndim=2)
+    check_eps(eps)
+    n, c, length = channels = _channels(x)
+    if num_groups < 1 or c % num_groups:
+        raise ValueError(
+            f"num_channels must be divisible by num_groups, got {c} channels and "
+            f"num_groups={num_groups}"
+        )
+    check_parameter("weight", weight, (c,), x.dtype)
+    check_parameter("bias", bias, (c,), x.dtype)
+    sets = 1, n * num_groups, c // num_groups * length
+    moments = _statistics(x.reshape(sets))
+    return _transform(x, (sets, channels), moments, weight, bias, eps)
+
+
+def instance_norm(
+    x: Array,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[Array, NormCache]:
+    """Normalize each channel of each example, then scale and shift.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, L) or (N, C, H, W, ...)
+        Input.
+    running_mean, running_var : ndarray of shape (C,), optional
+        Running statistics, **changed in place** when ``use_input_stats`` is True: they
+        receive the mean over the batch of the examples' statistics.
+    use_input_stats : bool
+        Normalize with the statistics of each example (True) or, as batch norm does in
+        evaluation mode, with the running ones.
+    weight, bias, momentum, eps
+        As in `batch_norm`.
+
+    Returns
+    -------
+    y, cache
+        As from `batch_norm`; for `instance_norm_backward`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `batch_norm`; one value per channel.
+
+    References
+    ----------
+    Ulyanov, Vedaldi and Lempitsky (2016); PyTorch,
+    ``torch.nn.functional.instance_norm``.
+    """
+    if not use_input_stats:
+        return batch_norm(x, running_mean, running_var, weight, bias, False, eps=eps)
+    check_batch_norm(x, running_mean, running_var, weight, bias, False, eps, False)
+    n, c, length = _channels(x)
+    if length == 1:
+        raise ValueError(
+            "Expected more than 1 spatial element when training, got input size "
+            f"{list(x.shape)}"
+        )
+    y, cache = group_norm(x, c, weight, bias, eps)
+    if running_mean is not None and running_var is not None:
+        mu, var = (np.array(v).reshape(n, c).mean(0) for v in (cache.mu, cache.var))
+        running_mean += momentum * (mu - running_mean)
+        running_var += momentum * (var * (length / (length - 1)) - running_var)
+    return y, cache
+
+
+layer_norm_backward = group_norm_backward = instance_norm_backward = norm_backward
+
+
+def _rows(
+    x: Array,
+    normalized_shape: int | Sequence[int],
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+) -> tuple[View, View]:
+    """Check the arguments of layer or RMS norm; return the views as sets and channels.
+
+    Each row of N, all of ``normalized_shape``, is a set; each position is a channel.
+    """
+    check_float("x", x, min_ndim=1)
+    check_eps(eps)
+    shape = tuple(int(size) for size in np.atleast_1d(normalized_shape))
+    leading = x.ndim - len(shape)
+    if not shape or leading < 0 or x.shape[leading:] != shape:
+        raise ValueError(
+            f"normalized_shape is {shape}, so x must have shape (*, "
+            f"{', '.join(map(str, shape))}), got {x.shape}"
+        )
+    check_parameter("weight", weight, shape, x.dtype)
+    check_parameter("bias", bias, shape, x.dtype)
+    n, d = math.prod(x.shape[:leading]), math.prod(shape)
+    return (1, n, d), (n, d, 1)

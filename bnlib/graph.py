@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bnlib.validate import (
+from bnlib._check import (
     Array,
     check_eps,
     check_float,
@@ -96,8 +96,8 @@ class Node:
     inputs: tuple[str, ...] = ()
     op: Op | None = None
     position: tuple[float, float] = (0.0, 0.0)
-    value: Array | None = None
-    grad: Array | None = None
+    value: Any = None
+    grad: Any = None
     branches: dict[str, Array] = field(default_factory=dict)
 
     @property
@@ -313,9 +313,13 @@ class Graph:
             rows += [(_number(node.grad[index]), BACKWARD_COLOUR, 8, "italic")]
         heights = (0.13, -0.05, -0.19) if backward else (0.1, -0.13)
         for (text, colour, size, style), height in zip(rows, heights, strict=True):
-            place = {"ha": "center", "va": "center"}
             ax.text(
-                x, y + height, text, color=colour, fontsize=size, style=style, **place
+                *(x, y + height, text),
+                color=colour,
+                fontsize=size,
+                style=style,
+                ha="center",
+                va="center",
             )
         return box
 
@@ -327,7 +331,7 @@ class Graph:
             for b in (start, end)
         )
         side = np.array([p0[1] - p1[1], p1[0] - p0[0]]) / np.hypot(*(p1 - p0)) * 0.045
-        arrows = [(p0, p1, start, end, side, FORWARD_COLOUR, "-")]
+        arrows: list[tuple] = [(p0, p1, start, end, side, FORWARD_COLOUR, "-")]
         arrows += [(p1, p0, end, start, -side, BACKWARD_COLOUR, (0, (3, 1.5)))]
         for tail, tip, patch_a, patch_b, shift, colour, line in arrows[: 1 + backward]:
             ax.annotate(

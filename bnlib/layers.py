@@ -7,14 +7,14 @@ its last forward pass, and ``backward`` walks the layers in reverse.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from bnlib import functional as F
-from bnlib.module import Module, Parameter, Sequential
-from bnlib.validate import Array
+from bnlib._check import Array
 
 __all__ = [
     "BatchNorm1d",
@@ -36,7 +36,278 @@ __all__ = [
 ]
 
 
-class Linear(Module):
+class Parameter:
+    """A learned array and its gradient.
+
+    Parameters
+    ----------
+    data : ndarray
+        The values.
+
+    Attributes
+    ----------
+    data : ndarray
+        The values.
+    grad : ndarray or None
+        Sum of the gradients since `zero_grad`; None before the first backward pass.
+    """
+
+    def __init__(self, data: Array) -> None:
+        self.data = data
+        self.grad: Array | None = None
+
+    def accumulate(self, grad: Array | None) -> None:
+        """Add a gradient to ``grad``.
+
+        Parameters
+        ----------
+        grad : ndarray or None
+            Gradient, like ``data``; None adds nothing.
+        """
+        if grad is not None:
+            self.grad = grad if self.grad is None else self.grad + grad
+
+
+class Module:
+    """Base of all layers.
+
+    Attributes
+    ----------
+    training : bool
+        Training mode (True at first) or evaluation mode.
+    buffer_names : tuple of str
+        Attributes that belong to the state and are not learned.
+    """
+
+    buffer_names: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.training = True
+        self._cache: Any = None  # what the layer's backward function takes
+
+    def __call__(self, x: Array) -> Array:
+        return self.forward(x)
+
+    def forward(self, x: Array) -> Array:
+        """Compute the output and keep what the backward pass needs.
+
+        Parameters
+        ----------
+        x : ndarray
+            Input.
+
+        Returns
+        -------
+        y : ndarray
+            Output.
+        """
+        raise NotImplementedError
+
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+        """Backpropagate through the last forward pass; parameters collect gradients.
+
+        Parameters
+        ----------
+        grad_output : ndarray
+            Gradient with respect to the output.
+        input_grad : bool
+            Whether the gradient with respect to the input is wanted. Training needs
+            none for the first layer, and may save a large product.
+
+        Returns
+        -------
+        grad_x : ndarray or None
+            Gradient with respect to the input.
+
+        Raises
+        ------
+        RuntimeError
+            There was no forward pass.
+        """
+        raise NotImplementedError
+
+    def _saved(self) -> Any:
+        """Return the cache of the last forward pass, or say that there was none."""
+        if self._cache is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward needs a forward pass before it"
+            )
+        return self._cache
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the name and the module of each module right inside this one."""
+        return iter(())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield the name and the module, this one first, then those inside it."""
+        yield prefix, self
+        for name, module in self.children():
+            yield from module.named_modules(f"{prefix}{'.' if prefix else ''}{name}")
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and those inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield the name, as in the state dict, and the parameter."""
+        for prefix, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield f"{prefix}{'.' if prefix else ''}{name}", value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield the parameters."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def train(self, mode: bool = True) -> Module:
+        """Set training mode (or, with False, evaluation mode) here and inside.
+
+        Parameters
+        ----------
+        mode : bool
+            True for training.
+
+        Returns
+        -------
+        self : Module
+            For chaining.
+        """
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Set evaluation mode here and inside; return self."""
+        return self.train(False)
+
+    def _state(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the arrays of the state dict: parameters, then buffers."""
+        for prefix, module in self.named_modules():
+            dot = "." if prefix else ""
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield f"{prefix}{dot}{name}", value.data
+            for name in module.buffer_names:
+                if getattr(module, name) is not None:
+                    yield f"{prefix}{dot}{name}", getattr(module, name)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all parameters and buffers under PyTorch's keys.
+
+        Returns
+        -------
+        state : dict of str to ndarray
+            ``{k: torch.from_numpy(v)}`` of it loads into the same torch module.
+        """
+        return {name: np.array(value, order="C") for name, value in self._state()}
+
+    def load_state_dict(self, state: Mapping[str, object], strict: bool = True) -> None:
+        """Copy parameters and buffers from a state dict; all of it or nothing.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            From `state_dict`, or a torch state dict (its tensors are arrays to NumPy).
+        strict : bool
+            Whether the keys must be the same.
+
+        Raises
+        ------
+        KeyError
+            Keys are missing or not expected, and strict is True.
+        ValueError
+            A shape differs. Nothing was changed.
+        """
+        own = dict(self._state())
+        missing, unexpected = own.keys() - state.keys(), state.keys() - own.keys()
+        if strict and (missing or unexpected):
+            raise KeyError(
+                f"missing keys {sorted(missing)}, unexpected keys {sorted(unexpected)}"
+            )
+        new = {
+            name: np.asarray(state[name], own[name].dtype)
+            for name in own
+            if name in state
+        }
+        for name, value in new.items():
+            if value.shape != own[name].shape:
+                raise ValueError(
+                    f"{name} must have shape {own[name].shape}, got {value.shape}"
+                )
+        for name, value in new.items():
+            own[name][...] = value
+
+
+class Sequential(Module):
+    """Layers, one after the other; index, iterate and take the length as of a list.
+
+    Parameters
+    ----------
+    *layers : Module
+        The layers, in order.
+    """
+
+    def __init__(self, *layers: Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int) -> Module:
+        return self.layers[index]
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield "0", "1", ... and the layers."""
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def forward(self, x: Array) -> Array:
+        """Pass x through all layers."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+        """Pass the gradient through all layers in reverse."""
+        grad: Any = grad_output
+        for i, layer in reversed(list(enumerate(self.layers))):
+            grad = layer.backward(grad, input_grad or i > 0)
+        return grad
+
+
+class _Learned(Module):
+    """A layer with a weight and a bias, of which either may be missing."""
+
+    _backward: Any = staticmethod(F.norm_backward)
+
+    def __init__(self, weight: Array | None, bias: Array | None) -> None:
+        super().__init__()
+        self.weight = None if weight is None else Parameter(weight)
+        self.bias = None if bias is None else Parameter(bias)
+
+    def _values(self) -> tuple[Any, Any]:
+        """Return the arrays of weight and bias, None where there is none."""
+        weight, bias = self.weight, self.bias
+        return weight and weight.data, bias and bias.data
+
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+        """Backpropagate; weight and bias collect their gradients."""
+        grad_x, *grads = self._backward(grad_output, self._saved(), input_grad)
+        for parameter, grad in zip((self.weight, self.bias), grads, strict=False):
+            if parameter is not None:
+                parameter.accumulate(grad)
+        return grad_x
+
+
+class Linear(_Learned):
     """Fully connected layer, ``y = x @ weight.T + bias``.
 
     Parameters
@@ -53,7 +324,7 @@ class Linear(Module):
         float32 or float64.
     """
 
-    can_skip_input_grad = True
+    _backward = staticmethod(F.linear_backward)
 
     def __init__(
         self,
@@ -65,30 +336,19 @@ class Linear(Module):
         init: str | float = "he",
         dtype: DTypeLike = np.float32,
     ) -> None:
-        super().__init__()
         weight = _gaussian((out_features, in_features), in_features, init, rng, dtype)
         # Laid out column by column: then weight.T is what the matrix product reads
         # fastest. Index and shape are as in PyTorch.
-        self.weight = Parameter(np.asfortranarray(weight))
-        self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
+        weight = np.asfortranarray(weight)
+        super().__init__(weight, np.zeros(out_features, dtype) if bias else None)
 
     def forward(self, x: Array) -> Array:
         """Compute the output of shape (N, out) from x of shape (N, in)."""
-        y, self._cache = F.linear(x, self.weight.data, _data(self.bias))
+        y, self._cache = F.linear(x, *self._values())
         return y
 
-    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
-        """Backpropagate; a first layer needs no ``input_grad``."""
-        grad_x, grad_weight, grad_bias = F.linear_backward(
-            grad_output, self._saved(), input_grad
-        )
-        self.weight.accumulate(grad_weight)
-        if grad_bias is not None:
-            self.bias.accumulate(grad_bias)
-        return grad_x
 
-
-class Conv2d(Module):
+class Conv2d(_Learned):
     """Convolutional layer (cross-correlation, as everywhere in deep learning).
 
     Parameters
@@ -107,6 +367,8 @@ class Conv2d(Module):
         float32 or float64.
     """
 
+    _backward = staticmethod(F.conv2d_backward)
+
     def __init__(
         self,
         in_channels: int,
@@ -120,49 +382,25 @@ class Conv2d(Module):
         init: str | float = "he",
         dtype: DTypeLike = np.float32,
     ) -> None:
-        super().__init__()
-        self.stride, self.padding = stride, padding
         shape = (out_channels, in_channels, kernel_size, kernel_size)
         weight = _gaussian(shape, in_channels * kernel_size**2, init, rng, dtype)
-        self.weight = Parameter(weight)
-        self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
+        super().__init__(weight, np.zeros(out_channels, dtype) if bias else None)
+        self.stride, self.padding = stride, padding
 
     def forward(self, x: Array) -> Array:
         """Compute the output (N, out, H', W') from x of shape (N, in, H, W)."""
-        y, self._cache = F.conv2d(
-            x, self.weight.data, _data(self.bias), self.stride, self.padding
-        )
+        y, self._cache = F.conv2d(x, *self._values(), self.stride, self.padding)
         return y
 
-    def backward(self, grad_output: Array) -> Array:
-        """Backpropagate through the convolution."""
-        grad_x, grad_weight, grad_bias = F.conv2d_backward(grad_output, self._saved())
-        self.weight.accumulate(grad_weight)
-        if grad_bias is not None:
-            self.bias.accumulate(grad_bias)
-        return grad_x
 
-
-class _Norm(Module):
-    """What all normalization layers share: gamma of ones, beta of zeros, backward."""
-
-    _backward = staticmethod(F.layer_norm_backward)
+class _Norm(_Learned):
+    """What all normalization layers share: gamma of ones and beta of zeros."""
 
     def __init__(
         self, shape: tuple[int, ...], weight: bool, bias: bool, dtype: DTypeLike
     ) -> None:
-        super().__init__()
         gamma, beta = np.ones(shape, dtype), np.zeros(shape, dtype)
-        self.weight = Parameter(gamma) if weight else None
-        self.bias = Parameter(beta) if bias else None
-
-    def backward(self, grad_output: Array) -> Array:
-        """Backpropagate through the last forward pass."""
-        grad_x, *grads = self._backward(grad_output, self._saved())
-        for parameter, grad in zip((self.weight, self.bias), grads, strict=False):
-            if parameter is not None:
-                parameter.accumulate(grad)
-        return grad_x
+        super().__init__(gamma if weight else None, beta if bias else None)
 
 
 class _RunningNorm(_Norm):
@@ -183,11 +421,10 @@ class _RunningNorm(_Norm):
     ) -> None:
         super().__init__((num_features,), affine, affine, dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.running_mean = self.running_var = self.num_batches_tracked = None
-        if track_running_stats:
-            self.running_mean = np.zeros(num_features, dtype)
-            self.running_var = np.ones(num_features, dtype)
-            self.num_batches_tracked = np.array(0, np.int64)
+        tracked = track_running_stats
+        self.running_mean = np.zeros(num_features, dtype) if tracked else None
+        self.running_var = np.ones(num_features, dtype) if tracked else None
+        self.num_batches_tracked = np.array(0, np.int64) if tracked else None
 
     def _check_input(self, x: Array) -> None:
         if np.ndim(x) not in self.ndims:
@@ -225,30 +462,21 @@ class BatchNorm1d(_RunningNorm):
     Ioffe and Szegedy (2015), Algorithm 2; PyTorch, ``torch.nn.BatchNorm1d``.
     """
 
-    ndims = (2, 3)
-    _backward = staticmethod(F.batch_norm_backward)
+    ndims: tuple[int, ...] = (2, 3)
 
     def forward(self, x: Array) -> Array:
         """Normalize x; in training mode, update the running statistics."""
         self._check_input(x)
-        tracked = self.running_mean is not None
-        step = 0.0
-        if tracked and self.training:
-            step = self.momentum
-            if step is None:  # cumulative average
-                step = 1.0 / (int(self.num_batches_tracked) + 1)
+        count, step = self.num_batches_tracked, self.momentum
+        if step is None:  # cumulative average
+            step = 0.0 if count is None else 1.0 / (int(count) + 1)
+        of_batch = self.training or self.running_mean is None
+        statistics = self.running_mean, self.running_var
         y, self._cache = F.batch_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            _data(self.weight),
-            _data(self.bias),
-            self.training or not tracked,
-            step,
-            self.eps,
+            x, *statistics, *self._values(), of_batch, step, self.eps
         )
-        if tracked and self.training:
-            self.num_batches_tracked += 1
+        if self.training and count is not None:
+            count[()] += 1
         return y
 
 
@@ -291,16 +519,11 @@ class InstanceNorm1d(_RunningNorm):
     def forward(self, x: Array) -> Array:
         """Normalize x; with tracking, use running statistics in evaluation mode."""
         self._check_input(x)
-        own = self.training or self.running_mean is None
+        of_batch = self.training or self.running_mean is None
+        statistics = self.running_mean, self.running_var
+        step = 0.0 if self.momentum is None else self.momentum
         y, self._cache = F.instance_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            _data(self.weight),
-            _data(self.bias),
-            own,
-            0.0 if self.momentum is None else self.momentum,
-            self.eps,
+            x, *statistics, *self._values(), of_batch, step, self.eps
         )
         return y
 
@@ -342,9 +565,8 @@ class LayerNorm(_Norm):
 
     def forward(self, x: Array) -> Array:
         """Normalize each example over its last axes."""
-        y, self._cache = F.layer_norm(
-            x, self.normalized_shape, _data(self.weight), _data(self.bias), self.eps
-        )
+        shape = self.normalized_shape
+        y, self._cache = F.layer_norm(x, shape, *self._values(), self.eps)
         return y
 
 
@@ -382,9 +604,7 @@ class GroupNorm(_Norm):
 
     def forward(self, x: Array) -> Array:
         """Normalize groups of channels of each example."""
-        y, self._cache = F.group_norm(
-            x, self.num_groups, _data(self.weight), _data(self.bias), self.eps
-        )
+        y, self._cache = F.group_norm(x, self.num_groups, *self._values(), self.eps)
         return y
 
 
@@ -403,8 +623,6 @@ class RMSNorm(_Norm):
         float32 or float64.
     """
 
-    _backward = staticmethod(F.rms_norm_backward)
-
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -419,9 +637,8 @@ class RMSNorm(_Norm):
 
     def forward(self, x: Array) -> Array:
         """Divide each example by its root mean square."""
-        y, self._cache = F.rms_norm(
-            x, self.normalized_shape, _data(self.weight), self.eps
-        )
+        weight, _ = self._values()
+        y, self._cache = F.rms_norm(x, self.normalized_shape, weight, self.eps)
         return y
 
 
@@ -435,9 +652,9 @@ class _Activation(Module):
         y, self._cache = self._pair[0](x)
         return y
 
-    def backward(self, grad_output: Array) -> Array:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
         """Multiply by the derivative."""
-        return self._pair[1](grad_output, self._saved())
+        return self._pair[1](grad_output, self._saved()) if input_grad else None
 
 
 class ReLU(_Activation):
@@ -464,13 +681,9 @@ class Flatten(Module):
         self._cache = x.shape
         return x.reshape(len(x), -1)
 
-    def backward(self, grad_output: Array) -> Array:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
         """Reshape back."""
-        return grad_output.reshape(self._saved())
-
-
-def _data(parameter: Parameter | None) -> Array | None:
-    return None if parameter is None else parameter.data
+        return grad_output.reshape(self._saved()) if input_grad else None
 
 
 def _gaussian(

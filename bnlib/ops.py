@@ -10,7 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from bnlib.validate import Array, check_float, check_parameter
+from bnlib._check import Array, check_float, check_parameter
+from bnlib._fast import sum_rows
 
 
 def linear(
@@ -79,7 +80,7 @@ def linear_backward(
     x, weight, has_bias = cache
     grad_x = grad_output @ weight if input_grad else None
     grad_weight = (x.T @ grad_output).T  # laid out as Linear lays out its weight
-    return grad_x, grad_weight, np.add.reduce(grad_output, 0) if has_bias else None
+    return grad_x, grad_weight, sum_rows(grad_output) if has_bias else None
 
 
 def conv2d(
@@ -131,16 +132,19 @@ def conv2d(
     sides = ((0, 0), (0, 0), (padding, padding), (padding, padding))
     windows = sliding_window_view(np.pad(x, sides), (k, l), axis=(2, 3))
     windows = windows[:, :, ::stride, ::stride]  # (N, C, H', W', k, l)
-    y = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3)))  # (N, H', W', out)
+    n, c, rows, columns = windows.shape[:4]
+    # Each position's window as a column; kept, since the backward pass needs it, too.
+    patches = windows.transpose(0, 1, 4, 5, 2, 3).reshape(n, c * k * l, rows * columns)
+    y = weight.reshape(len(weight), -1) @ patches  # (N, out, H'W')
     if bias is not None:
-        y += bias
-    y = np.ascontiguousarray(y.transpose(0, 3, 1, 2))
-    return y, (x.shape, windows, weight, bias is not None, stride, padding)
+        y += bias[:, None]
+    cache = (x.shape, patches, weight, bias is not None, stride, padding)
+    return y.reshape(n, len(weight), rows, columns), cache
 
 
 def conv2d_backward(
-    grad_output: Array, cache: tuple
-) -> tuple[Array, Array, Array | None]:
+    grad_output: Array, cache: tuple, input_grad: bool = True
+) -> tuple[Array | None, Array, Array | None]:
     """Backpropagate through `conv2d`.
 
     Parameters
@@ -149,34 +153,36 @@ def conv2d_backward(
         Gradient with respect to y.
     cache : tuple
         From `conv2d`.
+    input_grad : bool
+        Whether the gradient with respect to x is wanted; a first layer needs none.
 
     Returns
     -------
-    grad_x : ndarray of shape (N, C, H, W)
+    grad_x : ndarray of shape (N, C, H, W) or None
         Gradient with respect to x.
     grad_weight : ndarray of shape (out, C, k, l)
         Gradient with respect to the filters.
     grad_bias : ndarray of shape (out,) or None
         Gradient with respect to the bias.
     """
-    (n, c, height, width), windows, weight, has_bias, stride, padding = cache
-    k, l = weight.shape[2:]
+    (n, c, height, width), patches, weight, has_bias, stride, padding = cache
+    out, _, k, l = weight.shape
     rows, columns = grad_output.shape[2:]
-    grad_weight = np.tensordot(grad_output, windows, ((0, 2, 3), (0, 2, 3)))
-    padded = np.zeros(
-        (n, c, height + 2 * padding, width + 2 * padding), grad_output.dtype
-    )
+    grad_y = grad_output.reshape(n, out, rows * columns)
+    grad_weight = (grad_y @ patches.transpose(0, 2, 1)).sum(0).reshape(weight.shape)
+    grad_bias = grad_output.sum((0, 2, 3)) if has_bias else None
+    if not input_grad:
+        return None, grad_weight, grad_bias
+    grad_patches = weight.reshape(out, -1).T @ grad_y
+    grad_patches = grad_patches.reshape(n, c, k, l, rows, columns)
+    padded = np.zeros((n, c, height + 2 * padding, width + 2 * padding), weight.dtype)
     for i in range(k):
         for j in range(l):
-            part = np.tensordot(grad_output, weight[:, :, i, j], (1, 0))
-            padded[
-                :,
-                :,
-                i : i + stride * rows : stride,
-                j : j + stride * columns : stride,
-            ] += part.transpose(0, 3, 1, 2)
+            down = slice(i, i + stride * rows, stride)
+            across = slice(j, j + stride * columns, stride)
+            padded[:, :, down, across] += grad_patches[:, :, i, j]
     grad_x = padded[:, :, padding : padding + height, padding : padding + width]
-    return grad_x, grad_weight, grad_output.sum((0, 2, 3)) if has_bias else None
+    return grad_x, grad_weight, grad_bias
 
 
 def relu(x: Array) -> tuple[Array, Array]:
@@ -325,11 +331,11 @@ def cross_entropy(
         raise ValueError(f"target must lie in 0 to {k - 1}, got {low} to {high}")
     shifted = logits - np.maximum.reduce(logits, 1, keepdims=True)
     softmax = np.exp(shifted)
-    total = np.add.reduce(softmax, 1, keepdims=True)
-    softmax /= total
+    total = np.add.reduce(softmax, 1)
+    softmax /= total[:, None]
     right = shifted[np.arange(len(target)), target]
-    loss = float((np.log(total[:, 0]) - right).mean())
-    return loss, (softmax, target)
+    loss = np.add.reduce(np.log(total) - right) / len(target)
+    return float(loss), (softmax, target)
 
 
 def cross_entropy_backward(cache: tuple[Array, NDArray[np.integer]]) -> Array:

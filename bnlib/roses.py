@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .samplers import check_rng
+from bnlib._check import check_rng
 
 # Mean paint of each domain as red, green, blue in 0..1.
 ROSE_COLOURS = {
@@ -121,18 +121,18 @@ def roses(
         rows = np.flatnonzero(y == 0)
         painted[rows] = rng.choice(_names(not_rose, "not_rose"), size=len(rows))
     means = np.array([ROSE_COLOURS[name] for name in painted])  # (n, 3)
-    paint = np.clip(means + _PAINT_JITTER * rng.standard_normal((n, 3)), 0, 1)
-    paint = paint.astype(np.float32)
+    jittered = means + _PAINT_JITTER * rng.standard_normal((n, 3))
+    paint = np.clip(jittered, 0, 1).astype(np.float32)
 
     shape = _draw_shape_numbers(n, rng)
     leaves = _draw_leaf_numbers(n, rng)
     noise = rng.standard_normal((n, size, size, 3), dtype=np.float32)
     x = np.empty((n, size, size, 3), dtype=np.float32)
     for start in range(0, n, _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        x[rows] = _paint_leaves({k: v[rows] for k, v in leaves.items()}, size)
-        part = {k: v[rows] for k, v in shape.items()}
-        _paint_shape(x[rows], y[rows], paint[rows], part)
+        chunk = slice(start, start + _CHUNK)
+        x[chunk] = _paint_leaves({k: v[chunk] for k, v in leaves.items()}, size)
+        part = {k: v[chunk] for k, v in shape.items()}
+        _paint_shape(x[chunk], y[chunk], paint[chunk], part)
     x += 0.015 * noise
     return Roses(np.clip(x, 0, 1, out=x), y, domain, paint)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from bnlib import functional as F
+from bnlib._check import Array
 from bnlib.layers import (
     BatchNorm1d,
     LayerNorm,
@@ -22,10 +23,13 @@ from bnlib.layers import (
     Sigmoid,
     Tanh,
 )
-from bnlib.validate import Array
 
 ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
-NORMS = {None: None, "batch": BatchNorm1d, "layer": LayerNorm}
+NORMS: dict[str | None, Callable[..., Module] | None] = {
+    None: None,
+    "batch": BatchNorm1d,
+    "layer": LayerNorm,
+}
 
 
 def mlp(
@@ -78,8 +82,8 @@ def mlp(
     for n_in, n_out in pairwise(sizes[:-1]):
         bias = norm != "batch"
         layers.append(Linear(n_in, n_out, bias, rng=rng, init=init, dtype=dtype))
-        if norm is not None:
-            layers.append(NORMS[norm](n_out, dtype=dtype))
+        if (make_norm := NORMS[norm]) is not None:
+            layers.append(make_norm(n_out, dtype=dtype))
         layers.append(ACTIVATIONS[activation]())
     layers.append(Linear(sizes[-2], sizes[-1], rng=rng, init=init, dtype=dtype))
     return Sequential(*layers)
@@ -123,7 +127,6 @@ class SGD:
         self.params = list(params)
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self._velocity: list[Array | None] = [None] * len(self.params)
-        self._update = [np.empty_like(parameter.data) for parameter in self.params]
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -142,8 +145,7 @@ class SGD:
                 old = self._velocity[i]
                 grad = grad if old is None else self.momentum * old + grad
                 self._velocity[i] = grad
-            np.multiply(grad, self.lr, out=self._update[i])
-            parameter.data -= self._update[i]
+            parameter.data -= self.lr * grad
 
 
 @dataclass
@@ -261,7 +263,7 @@ def fit(
     for step in range(steps + 1):
         if step in eval_at:
             seconds += time.perf_counter() - started
-            if x_eval is not None:
+            if x_eval is not None and y_eval is not None:
                 records.append((step, accuracy(model, x_eval, y_eval), seconds))
             if callback is not None:
                 callback(step, model)
@@ -276,10 +278,7 @@ def fit(
         losses[step], cache = F.cross_entropy(logits, y[index])
         optimizer.zero_grad()
         grad = F.cross_entropy_backward(cache)
-        if isinstance(model, Sequential):
-            model.backward(grad, input_grad=False)
-        else:
-            model.backward(grad)
+        model.backward(grad, input_grad=False)
         optimizer.step()
     columns = zip(*records, strict=True) if records else ([], [], [])
     eval_step, accuracies, times = (np.array(column) for column in columns)

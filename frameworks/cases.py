@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from bnlib.validate import Array
+from bnlib.functional import Array
 
 EPS = 1e-3  # large enough to be seen in every output
 KEEP = 0.9  # weight of the old running value

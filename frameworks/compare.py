@@ -18,7 +18,7 @@ import numpy as np
 from bnlib import conventions
 from bnlib import functional as F
 from bnlib.conventions import CONVENTIONS, Convention
-from bnlib.validate import Array
+from bnlib.functional import Array
 from frameworks.registry import Framework
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}

@@ -15,7 +15,7 @@ from bnlib.checks import (
     number_feedback,
 )
 from bnlib.exercises import exercise
-from bnlib.validate import Array
+from bnlib.functional import Array
 
 
 @exercise("16.1")

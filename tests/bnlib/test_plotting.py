@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bnlib import palette, plotting
+from bnlib import plotting
 
 mpl = pytest.importorskip("matplotlib")
 mpl.use("Agg")
@@ -120,7 +120,7 @@ def contrast_on_white(colour):
 @pytest.mark.parametrize("name", plotting.PALETTE)
 def test_each_role_has_contrast_on_white(name):
     assert contrast_on_white(plotting.PALETTE[name]) >= 3.0
-    assert contrast_on_white(palette.ink(plotting.PALETTE[name])) >= 4.5
+    assert contrast_on_white(plotting.ink(plotting.PALETTE[name])) >= 4.5
 
 
 def test_roles_stay_apart_in_every_vision():
@@ -192,7 +192,7 @@ def test_label_of_a_line_that_breaks_off():
 
 
 def test_spread_moves_as_little_as_needed():
-    spread = palette._spread
+    spread = plotting._spread
     free = np.array([0.0, 20.0, 45.0])
     np.testing.assert_allclose(spread(free, 10, 0, 100), free)
     np.testing.assert_allclose(spread(np.array([50.0, 50.0]), 10, 0, 100), [45, 55])

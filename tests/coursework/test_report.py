@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bnlib.palette import PALETTE, luminance
+from bnlib.plotting import PALETTE, luminance
 from coursework import grade
 from coursework.grader import engine, pages, report, tables
 from coursework.grader.confine import Confinement, NoConfinementError

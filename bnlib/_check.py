@@ -5,6 +5,8 @@ Where PyTorch has words for an error, its words are used.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -132,11 +134,11 @@ def check_gradient(grad_output: object, output: Array) -> None:
 
 
 def check_batch_norm(
-    x: object,
-    running_mean: object,
-    running_var: object,
-    weight: object,
-    bias: object,
+    x: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
     training: bool,
     eps: float,
     needs_running: bool | None = None,
@@ -177,4 +179,13 @@ def check_batch_norm(
         raise ValueError(
             "Expected more than 1 value per channel when training, got input size "
             f"{list(x.shape)}"
+        )
+
+
+def check_rng(rng: np.random.Generator) -> None:
+    """Raise a TypeError unless `rng` is a numpy.random.Generator."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            "rng must be a numpy.random.Generator such as np.random.default_rng(0), "
+            f"got {type(rng).__name__}"
         )
