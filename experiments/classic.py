@@ -45,7 +45,7 @@ import numpy as np
 
 from bnlib import data
 from bnlib import functional as F
-from bnlib.layers import Module
+from bnlib.layers import Module, Sequential
 from bnlib.training import SGD, accuracy, activations, fit, mlp
 from experiments.claims import (
     Claim,
@@ -72,11 +72,11 @@ SPEED_ROUNDS, SPEED_STEPS = 15, 100
 PROBES = {100, 200, 500, *range(1000, 10_000, 1000), *range(10_000, STEPS + 1, 2500)}
 
 
-def build(activation: str, norm: str, init: str | float, seed: int) -> Module:
+def build(activation: str, norm: str, init: str | float, seed: int) -> Sequential:
     """Return the net of the protocol."""
     rng = np.random.default_rng(seed)
-    norm = None if norm == "none" else norm
-    return mlp(SIZES, rng=rng, activation=activation, norm=norm, init=init)
+    kind = None if norm == "none" else norm
+    return mlp(SIZES, rng=rng, activation=activation, norm=kind, init=init)
 
 
 def evaluation_steps(steps: int) -> list[int]:
@@ -96,7 +96,7 @@ def train(
     model = build(activation, norm, init, seed)
     rows: list[Row] = []
 
-    def evaluate(step: int, model: Module) -> None:
+    def evaluate(step: int, _: Module) -> None:
         row = {"activation": activation, "norm": norm, "lr": lr, "seed": seed}
         row |= {"step": step, "accuracy": accuracy(model, x_test, y_test)}
         rows.append(row | percentiles(model, x_probe, step))
@@ -119,7 +119,7 @@ def train(
     return rows
 
 
-def percentiles(model: Module, x: np.ndarray, step: int) -> Row:
+def percentiles(model: Sequential, x: np.ndarray, step: int) -> Row:
     """Return the percentiles of the last hidden activation's input, if step asks."""
     names = ("p15", "p50", "p85")
     if step not in PROBES:
@@ -192,7 +192,7 @@ def best_rates(tuning: Table) -> dict[tuple[str, str], float]:
         means = {
             lr: rows_where(own, lr=lr)["validation_accuracy"].mean() for lr in GRID
         }
-        best[activation, norm] = max(means, key=means.get)
+        best[activation, norm] = max(means, key=means.__getitem__)
     return best
 
 

@@ -187,7 +187,8 @@ def _in_parallel(
     """Yield number and rows of each task, in the order in which they end."""
     import joblib  # noqa: PLC0415  only needed to run, not to read
 
-    client, backend = nullcontext(), nullcontext()
+    client: Any = nullcontext()
+    backend: Any = nullcontext()
     if dask is not None:
         from distributed import Client  # noqa: PLC0415
 

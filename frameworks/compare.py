@@ -62,6 +62,7 @@ def reference(
         y, cache = conventions.train_step(batch, state, settings, c, i, fused)
         if i == 0:
             dx, dgamma, dbeta = F.batch_norm_backward(np.moveaxis(dy, axis, 1), cache)
+            assert dx is not None  # it was asked for
             outputs = {"y": y, "dx": np.moveaxis(dx, 1, axis)}
             outputs |= {"dgamma": dgamma, "dbeta": dbeta}
     for role in STATISTICS:
