@@ -1,92 +1,109 @@
-"""The checks that students run in their notebooks: ``check("ps1.q1")``.
+"""Feedback on answers: ``check("3.2", normalize)`` and ``check("ps1.q1")``.
 
-Public numbers only: the graded run draws others from a secret key. There is no right
-solution in this package, only inputs, what must come out, and what mistakes give.
+The first is an exercise of a chapter. The second is a question of a problem set, with
+public numbers only: the graded run draws others from a secret key, and no right function
+goes to students with this package.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import pkgutil
 import sys
+from pathlib import Path
 from typing import Any
 
-from bncheck.calls import run_calls
-from bncheck.judge import CORRECT, NOT_YET, Question, from_json, judge
-from bncheck.special import SPECIAL
-from bncheck.toys import TOYS
+from bncheck.form import CORRECT, MARKS, NOT_YET, Paid, Question, Result, from_json
+from bncheck.kinds import KINDS, Notebook
+from bncheck.says import say
 
-MARKS = {"nothing yet": "○", "almost": "◐", "not yet": "✗", "correct": "✓"}
-_questions: dict[tuple[str, str], Question] = {}
+IN_REPOSITORY = Path(__file__).parent.parent / "coursework" / "sets" / "cases.json"
 
 
-def _load() -> dict[tuple[str, str], Question]:
-    """Return the public questions by key and variant."""
-    if not _questions:
-        try:
-            text = pkgutil.get_data("bncheck", "cases.json")
-        except OSError:  # in the repository they are made when they are needed
-            from coursework.grader.public import public_cases  # noqa: PLC0415
+@functools.cache
+def _public() -> dict[tuple[str, str], Question]:
+    """Return the public questions of the problem sets, by key and variant."""
+    try:
+        text = pkgutil.get_data("bncheck", "cases.json")
+    except OSError:
+        if not IN_REPOSITORY.exists():
+            raise FileNotFoundError(say("no-cases")) from None
+        text = IN_REPOSITORY.read_bytes()
+    cases = json.loads(text or b"[]")
+    return {(c["key"], c["variant"]): from_json(c["question"]) for c in cases}
 
-            text = json.dumps(public_cases()).encode()
-        for case in json.loads(text):
-            _questions[case["key"], case["variant"]] = from_json(case["question"])
-    return _questions
+
+def _exercises(chapter: str) -> dict[str, Question]:
+    """Return the exercises of a chapter by their numbers."""
+    name = f"bncheck.chapters.ch{chapter:0>2}"
+    try:
+        return importlib.import_module(name).exercises()
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return {}
 
 
-def feedback(key: str, namespace: dict[str, Any], variant: str = "") -> dict[str, Any]:
-    """Judge the functions of a namespace on a question's public numbers.
+def feedback(key: str, given: Any, variant: str = "") -> Result:
+    """Judge an answer.
 
     Parameters
     ----------
     key : str
-        ``"ps1.q1"``.
-    namespace : dict
-        Where the functions are.
+        ``"3.2"`` of a chapter, ``"ps1.q1"`` of a set.
+    given : object
+        The answer to an exercise; for a question of a set, the namespace that holds
+        the functions.
     variant : str
         Which term variant; needed only where a notebook holds several.
 
     Returns
     -------
-    result : dict
+    result : Result
         State, findings and passed categories.
 
     Raises
     ------
     KeyError
-        There is no such question.
+        There is no such exercise or question.
     """
-    found = [q for (k, v), q in _load().items() if k == key and variant in ("", v)]
+    chapter = key.partition(".")[0]
+    if chapter.isdigit():
+        questions = {(k, ""): q for k, q in _exercises(chapter).items()}
+    else:
+        questions = _public()
+    found = [q for (k, v), q in questions.items() if k == key and variant in ("", v)]
     if not found:
-        keys = ", ".join(sorted({k for k, _ in _load()}))
-        raise KeyError(f"there is no question {key!r}; there are {keys}")
+        keys = ", ".join(sorted({k for k, _ in questions}))
+        raise KeyError(say("no-question", key=repr(key), keys=keys))
     question = found[0]
-    if question.observer in SPECIAL:
-        return SPECIAL[question.observer](question, namespace)
-    return judge(question, lambda calls: run_calls(calls, namespace, TOYS), {})
+    namespace = {question.functions[0]: given} if question.open else given
+    return KINDS[question.kind](question, Notebook(namespace), Paid())
 
 
-def check(key: str, variant: str = "") -> None:
-    """Print how a question stands: a mark, the state, and one sentence.
+def check(key: str, answer: Any = None, variant: str = "") -> None:
+    """Print how an answer stands: a mark, the state, and one sentence.
 
     Parameters
     ----------
     key : str
-        ``"ps1.q1"``. The functions are read from the notebook by their names.
+        ``"3.2"`` of a chapter, ``"ps1.q1"`` of a set.
+    answer : object
+        The answer to an exercise. The functions of a set are read from the notebook by
+        their names.
     variant : str
         Which term variant; needed only where a notebook holds several.
     """
-    namespace = sys._getframe(1).f_globals
+    exercise = key[:1].isdigit()
+    given = answer if exercise else sys._getframe(1).f_globals
     try:
-        result = feedback(key, namespace, variant)
+        result = feedback(key, given, variant)
+        state, sentence = result.state, result.sentence
+        if state == CORRECT and not sentence:
+            sentence = say("passed", categories=", ".join(result.passed))
     except Exception as error:  # a notebook's "Run all" never stops here
-        text = str(error).strip("'\"")
-        print(f"✗ {key}, {NOT_YET}: this could not be checked: {text}")
-        return
-    state = result["state"]
-    if state == CORRECT:
-        sentence = f"the public checks passed ({', '.join(result['passed'])}). "
-        sentence += "The graded run uses other numbers."
-    else:
-        sentence = result["findings"][0]["sentence"] if result["findings"] else ""
-    print(f"{MARKS[state]} {key}, {state}: {sentence}")
+        state, text = NOT_YET, str(error).strip("'\"")
+        sentence = say("not-checked", error=text)
+    print(f"{MARKS[state]} {'Exercise ' * exercise}{key}, {state}: {sentence}")

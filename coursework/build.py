@@ -22,8 +22,8 @@ from pathlib import Path
 from coursework import sources
 from coursework.grader import keys
 from coursework.grader.public import public_cases
-from coursework.grader.questions import SETS
-from coursework.grader.questions.ps3 import draw_listings, draw_mutants
+from coursework.questions import SETS
+from coursework.questions.ps3 import draw_listings, draw_mutants
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

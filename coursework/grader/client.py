@@ -19,7 +19,7 @@ from typing import Any
 
 from bncheck.calls import EARLIER, LARGEST_INT, Call, Opaque, Outcome, pack, unpack
 from bncheck.errors import Raised, is_known, tell_safely
-from bncheck.judge import NoAnswerError, to_json
+from bncheck.form import NoAnswerError, to_json
 from coursework.grader.confine import (
     LAYERS,
     SCRATCH,

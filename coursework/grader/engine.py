@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, NamedTuple
 
-from bncheck.judge import NOT_YET, judge
+from bncheck.form import NOT_YET, Finding, Paid, Result
+from bncheck.kinds import KINDS
 from coursework.grader import keys
 from coursework.grader.client import Client, WorkerError, find_confinement
 from coursework.grader.confine import Confinement
-from coursework.grader.questions import SETS
 from coursework.grader.reading import Submission
+from coursework.questions import SETS
 
 GRADER_VERSION = "1"
 SECONDS = 6  # for a whole file, in time limits of one group of calls
@@ -87,7 +89,7 @@ def grade_one(
     variant = keys.variant(key, set_name)
     means = confinement(options)
     results: list[dict[str, Any]] = []
-    paid: dict[str, Any] = {}
+    paid, kept = Paid(), {}
     with Client(
         means,
         submission.chunks,
@@ -109,20 +111,21 @@ def grade_one(
                 if not chosen.ignores(text)
             ]
         for question in chosen.questions(rng, variant):
-            if question.observer in chosen.special:
-                special = chosen.special[question.observer]
-                results.append(special(question, client, submission, key, paid))
+            if question.kind in chosen.special:
+                special = chosen.special[question.kind]
+                results.append(special(question, client, submission, key, kept))
                 continue
-            before = dict(paid)
+            judge = KINDS[question.kind]
+            before = deepcopy(paid)
             result = judge(question, client.run, paid)
-            if question.key in chosen.alternatives and not result["score"]:
+            if question.key in chosen.alternatives and not result.score:
                 other_rng = keys.rng(key, "inputs", set_name, student, question.key)
                 other = chosen.alternatives[question.key](other_rng)
                 second = judge(other, client.run, before)
-                result = second if second["score"] else result
+                result = second if second.score else result
             if question.key in chosen.vetoes:
-                _veto(result, chosen.vetoes[question.key](submission.chunks))
-            results.append(result)
+                veto(result, chosen.vetoes[question.key](submission.chunks))
+            results.append(result.as_dict())
     return {
         "set": set_name,
         "title": chosen.title,
@@ -142,9 +145,8 @@ def grade_one(
     }
 
 
-def _veto(result: dict[str, Any], sentence: str) -> None:
+def veto(result: Result, sentence: str) -> None:
     """Take a question's points, and say why."""
-    if sentence and result["score"]:
-        lost = {"category": "own work", "points": -result["score"]}
-        result["findings"].append(lost | {"sentence": sentence, "bug": None})
-        result["score"], result["state"] = 0.0, NOT_YET
+    if sentence and result.score:
+        result.findings.append(Finding("own work", -result.score, sentence))
+        result.score, result.state = 0.0, NOT_YET

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.judge import to_json
+from bncheck.form import to_json
 from coursework.grader.keys import VARIANTS
-from coursework.grader.questions import SETS
+from coursework.questions import SETS
 
 SEED = 2015
 

@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 
 from bncheck import calls as carry  # noqa: E402
 from bncheck.errors import machine_error, raised  # noqa: E402
-from bncheck.judge import from_json  # noqa: E402
+from bncheck.form import from_json  # noqa: E402
 from bncheck.toys import TOYS  # noqa: E402
 
 LARGEST_MESSAGE = 1 << 26

@@ -17,8 +17,8 @@ from coursework.grader.client import Client, WorkerError, find_confinement
 from coursework.grader.collect import Found
 from coursework.grader.confine import Confinement, NoConfinementError
 from coursework.grader.engine import Options, grade_one
-from coursework.grader.questions import SETS
 from coursework.grader.reading import read_submission
+from coursework.questions import SETS
 
 KEY = b"a key for the attack tests only!"
 RIGHT = """
@@ -291,7 +291,7 @@ def test_limits_cannot_be_raised(means):
 
 
 def test_the_first_sets_cannot_import_the_reference_or_torch(means):
-    for name in ("bnlib", "torch", "coursework", "coursework.grader.references"):
+    for name in ("bnlib", "torch", "coursework", "coursework.questions.references"):
         assert attempt(means, f"__import__({name!r})") == "ModuleNotFoundError", name
 
 

@@ -14,15 +14,14 @@ import pytest
 from coursework_bank.bank import BANK
 from coursework_bank.entry import HERE, Bug, mutate, reference
 
-from bncheck.calls import run_calls
-from bncheck.judge import Check, Question, judge
-from bncheck.toys import TOYS
+from bncheck.form import Check, Finding, Paid, Question, Result
+from bncheck.kinds import KINDS, Notebook
 from coursework.grader import keys
 from coursework.grader.client import find_confinement
 from coursework.grader.confine import NoConfinementError
-from coursework.grader.engine import Options, _veto, grade_one
-from coursework.grader.questions import SETS
+from coursework.grader.engine import Options, grade_one, veto
 from coursework.grader.reading import read_submission
+from coursework.questions import SETS
 
 TORCH = importlib.util.find_spec("torch") is not None
 NEED_TORCH = ("ps4.q4", "ps5.q3")
@@ -64,15 +63,15 @@ def run_source(*sources: str) -> dict[str, Any]:
     return names
 
 
-def judge_all(questions: list[Question], names: dict[str, Any]) -> list[dict[str, Any]]:
+def judge_all(questions: list[Question], names: dict[str, Any]) -> list[Result]:
     """Judge the questions of a set in this process, as `grade_one` does in a worker."""
-    paid: dict[str, str] = {}
-    return [judge(q, lambda c: run_calls(c, names, TOYS), paid) for q in questions]
+    paid, run = Paid(), Notebook(names)
+    return [KINDS[q.kind](q, run, paid) for q in questions]
 
 
-def lost(results: list[dict[str, Any]]) -> dict[str, list]:
+def lost(results: list[Result]) -> dict[str, list[Finding]]:
     """Return the findings of each question without full marks."""
-    return {r["key"]: r["findings"] for r in results if r["score"] < r["points"]}
+    return {r.key: r.findings for r in results if r.score < r.points}
 
 
 def variant_of(bug: Bug) -> str:
@@ -80,28 +79,26 @@ def variant_of(bug: Bug) -> str:
 
 
 @functools.cache
-def judge_entry(bug: Bug) -> list[dict[str, Any]]:
+def judge_entry(bug: Bug) -> list[Result]:
     """Judge the set of an entry with its mistake in it."""
     source = mutate(bug)
     results = judge_all(drawn(bug.set, variant_of(bug)), run_source(source))
     for result in results:  # as `grade_one` does
-        veto = SETS[bug.set].vetoes.get(result["key"])
-        if veto:
-            _veto(result, veto([("file", source)]))
+        refuses = SETS[bug.set].vetoes.get(result.key)
+        if refuses:
+            veto(result, refuses([("file", source)]))
     return results
 
 
-def costs(results: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+def costs(results: list[Result], key: str) -> list[Finding]:
     """Return the findings of a question that cost points."""
-    return [
-        f for r in results if r["key"] == key for f in r["findings"] if f["points"] < 0
-    ]
+    return [f for r in results if r.key == key for f in r.findings if f.points < 0]
 
 
 def catches(question: Question, check: Check, names: dict[str, Any]) -> bool:
     """Say whether a check alone takes points from a solution."""
     (result,) = judge_all([replace(question, checks=(check,))], names)
-    return result["score"] < result["points"]
+    return result.score < result.points
 
 
 def needs_torch(bug: Bug) -> bool:
@@ -124,7 +121,7 @@ def entries(bank: list[Bug]) -> Iterator[Any]:
 def test_reference_gets_full_marks(name, variant):
     results = judge_all(drawn(name, variant), run_source(reference(name)))
     assert not lost(results)
-    assert {r["state"] for r in results} == {"correct"}
+    assert {r.state for r in results} == {"correct"}
 
 
 def test_bank_is_large_enough_and_its_names_differ():
@@ -140,12 +137,12 @@ def test_bank_is_large_enough_and_its_names_differ():
 def test_bug_costs_its_points_once_and_is_named(bug):
     results = judge_entry(bug)
     assert set(lost(results)) == {bug.question} - {""}
-    found = [f for r in results for f in r["findings"]]
+    found = [f for r in results for f in r.findings]
     if bug.question:
-        found = [f for r in results if r["key"] == bug.question for f in r["findings"]]
+        found = [f for r in results if r.key == bug.question for f in r.findings]
     if bug.bug:
-        assert bug.bug in [f["bug"] for f in found]
-    assert not bug.sentence or bug.sentence in " ".join(f["sentence"] for f in found)
+        assert bug.bug in [f.bug for f in found]
+    assert not bug.sentence or bug.sentence in " ".join(f.sentence for f in found)
     if bug.only:
         questions, names = drawn(bug.set, variant_of(bug)), run_source(mutate(bug))
         caught = [
@@ -224,7 +221,7 @@ def dearer_with_it(key: str, term: str) -> str:
         names = run_source(mutate(bug))
         question = next(q for q in drawn(bug.set, variant_of(bug)) if q.key == key)
         with_it, without = (
-            judge_all([q], names)[0]["score"]
+            judge_all([q], names)[0].score
             for q in (question, replace(question, checks=question.checks[1:]))
         )
         if with_it < without:
@@ -293,7 +290,7 @@ def test_references_are_right_and_stubs_are_nothing_with_any_key(number):
         right = judge_all(questions, run_source(reference(name)))
         assert lost(right) == {}
         nothing = judge_all(questions, run_source(stub(reference(name))))
-        assert {(r["score"], r["state"]) for r in nothing} == {(0.0, "nothing yet")}
+        assert {(r.score, r.state) for r in nothing} == {(0.0, "nothing yet")}
 
 
 # --- the confined worker --------------------------------------------------------------
@@ -319,4 +316,5 @@ def test_confined_worker_agrees(name, bug_id):
     submission = read_submission(source.encode(), "anna.py", wanted)
     report = grade_one(submission, name, KEY, Options())
     questions = draw(name, keys.variant(KEY, name))
-    assert report["results"] == judge_all(questions, run_source(source))
+    here = judge_all(questions, run_source(source))
+    assert report["results"] == [result.as_dict() for result in here]

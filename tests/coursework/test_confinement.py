@@ -16,8 +16,8 @@ from coursework.grader import batch, client, engine, output, report
 from coursework.grader.collect import Found
 from coursework.grader.confine import Confinement
 from coursework.grader.engine import Options, grade_one
-from coursework.grader.questions import SETS
 from coursework.grader.reading import read_submission
+from coursework.questions import SETS
 
 pytestmark = pytest.mark.slow
 

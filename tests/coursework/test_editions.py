@@ -17,9 +17,9 @@ from coursework import build, sources
 from coursework.grader import keys
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.keys import VARIANTS
-from coursework.grader.questions import SETS
-from coursework.grader.questions.ps3 import LISTINGS, draw_listings
 from coursework.grader.reading import read_submission
+from coursework.questions import SETS
+from coursework.questions.ps3 import LISTINGS, draw_listings
 
 pytestmark = pytest.mark.slow
 
@@ -143,7 +143,7 @@ def test_the_student_edition_holds_no_solution(edition):
             continue
         for text in texts:
             assert not sources.has_solution(text), path
-            assert "coursework.grader.references" not in text, path
+            assert "coursework.questions.references" not in text, path
 
 
 def test_the_student_library_defines_nothing_that_is_asked():

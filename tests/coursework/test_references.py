@@ -7,8 +7,8 @@ import pytest
 
 from bnlib import functional as F
 from bnlib.checks import relative_error
-from coursework.grader import references as ref
-from coursework.grader.questions import ps2, ps4, ps5
+from coursework.questions import ps2, ps4, ps5
+from coursework.questions import references as ref
 
 EPS = 0.3
 

@@ -9,8 +9,8 @@ from bnlib.checks import numerical_gradient
 from coursework import sources
 from coursework.grader import keys
 from coursework.grader.engine import Options, grade_one
-from coursework.grader.questions import SETS, ps3
 from coursework.grader.reading import read_submission
+from coursework.questions import SETS, ps3
 
 KEY = b"a key for the tests of tests"
 MUTANTS = [(s, bug) for s, bugs in ps3.POOL.items() for bug in bugs]

@@ -7,12 +7,11 @@ import importlib.util
 import numpy as np
 import pytest
 
-from bncheck.calls import run_calls
-from bncheck.judge import judge
-from bncheck.toys import TOYS
+from bncheck.form import Paid
+from bncheck.kinds import KINDS, Notebook
 from coursework.grader import keys
 from coursework.grader.keys import VARIANTS
-from coursework.grader.questions import SETS
+from coursework.questions import SETS
 
 pytestmark = pytest.mark.slow
 
@@ -45,9 +44,9 @@ CASES = [
 @pytest.mark.parametrize(("name", "variant", "way"), CASES)
 def test_a_trivial_function_earns_nothing(name, variant, way):
     namespace = dict.fromkeys(SETS[name].functions, TRIVIAL[way])
-    paid: dict = {}
+    paid, run = Paid(), Notebook(namespace)
     for question in SETS[name].questions(keys.rng(b"trivial" * 3, name), variant):
         if question.key in ("ps4.q4", "ps5.q3") and not TORCH:
             continue
-        result = judge(question, lambda c: run_calls(c, namespace, TOYS), paid)
-        assert result["score"] == 0, (question.key, result)
+        result = KINDS[question.kind](question, run, paid)
+        assert result.score == 0, (question.key, result)

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from bncheck.calls import Call, Handle, Remote
-from bncheck.judge import Check, Expect, OwnForward, Question
-from coursework.grader import references as ref
-from coursework.grader.questions import sentences as say
-from coursework.grader.questions.build import (
+from bncheck.form import Check, Expect
+from coursework.questions import references as ref
+from coursework.questions import sentences as say
+from coursework.questions.build import (
     ANY,
     BASIC,
     LARGE_MEAN,
@@ -25,6 +25,7 @@ from coursework.grader.questions.build import (
     unchanged,
     wrong,
 )
+from coursework.questions.old import OwnForward, Question
 
 FORWARD = "batchnorm_forward"
 STAGED, CLOSED, CHECKER = (
@@ -97,7 +98,7 @@ def _constant(rng: Rng, name: str, points: dict[str, float]) -> Check:
     probe, (gamma, beta) = batch(rng, 6, 4), parameters(rng, 4)
     call = Call(FORWARD, (probe, gamma, beta, {"mode": "train", "eps": 0.3}))
     out = expect_out(2, probe, gamma, beta, 0.3, 1e-7)
-    own = OwnForward(2, out, check.own.dout, 0.0)
+    own = OwnForward(2, out, None, 0.0)
     return replace(check, calls=(*check.calls, call), own=own)
 
 

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from bncheck.calls import Call, unpack
-from bncheck.judge import ALMOST, CORRECT, NOT_YET, NOTHING_YET, NoAnswerError, Question
+from bncheck.form import ALMOST, CORRECT, NOT_YET, NOTHING_YET, NoAnswerError, Question
 from coursework.grader import keys
-from coursework.grader import references as ref
 from coursework.grader.client import Client as Worker
 from coursework.grader.client import pack_reply
-from coursework.grader.questions.ps1 import running_statistics
+from coursework.questions import references as ref
 
 Rng = np.random.Generator
 MUTANTS, STRATA = 12, {"easy": 2, "middle": 6, "hard": 4}
@@ -96,8 +95,10 @@ UNNAMED = "a test that was made while the tests ran"
 def questions(rng: Rng, variant: str) -> list[Question]:
     """Return the two questions; they are judged by `judge_tests` and `judge_names`."""
     return [
-        Question("ps3.q1", "Tests that find bugs", 10.0, ("test_*",), (), {}, "tests"),
-        Question("ps3.q2", "Name the bug", 3.0, ("names",), (), {}, "names"),
+        Question(
+            "ps3.q1", "Tests that find bugs", 10.0, ("test_*",), (), {}, kind="tests"
+        ),
+        Question("ps3.q2", "Name the bug", 3.0, ("names",), (), {}, kind="names"),
     ]
 
 
@@ -119,6 +120,71 @@ def draw_mutants(rng: Rng) -> list[tuple[str, str]]:
 
 
 # --- implementations ------------------------------------------------------------------
+
+
+def running_statistics(
+    batches: list[np.ndarray],
+    momentum: float,
+    eps: float,
+    start: tuple[np.ndarray, np.ndarray],
+    bug: str = "",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the running statistics after some batches, as a mistake leaves them.
+
+    Parameters
+    ----------
+    batches : list of ndarray of shape (N, D)
+        One after the other.
+    momentum, eps : float
+        As in ``bn_param``.
+    start : tuple of ndarray of shape (D,)
+        Mean and variance before.
+    bug : str
+        A key of ``sentences.RUNNING`` or of `references.FORWARD_BUGS`, or nothing.
+
+    Returns
+    -------
+    mean, var : ndarray of shape (D,)
+        Afterwards.
+    """
+    mean, var = start
+    root, _, form = bug.partition("#")
+    recipe = ref.FORWARD_BUGS.get(root, ref.RIGHT)
+    momentum = {"momentum-fixed": 0.9}.get(bug, momentum)
+    if root == "default-momentum":
+        momentum = float(form)
+    starts = bug == "starts-at-batch" and not mean.any()
+    old, new = momentum, 1 - momentum
+    if bug == "momentum-swapped":
+        old, new = new, old
+    if bug == "weights-not-one":
+        new = 1.0
+    if bug == "last-batch-kept":
+        old, new = 0.0, 1.0
+    if bug == "starts-at-one":
+        var = np.ones_like(var) if not var.any() else var
+    for k, x in enumerate(batches):
+        if bug == "plain-average":
+            old, new = k / (k + 1), 1 / (k + 1)
+        a, b = (1.0, 0.0) if starts and not k else (new, old)
+        if bug == "start-ignored":
+            mean, var = np.zeros_like(mean), np.zeros_like(var)
+        mu, v = ref.statistics(x, recipe)
+        v = np.sqrt(v) if bug == "std-not-var-stored" else v
+        v = np.sqrt(v + eps) if bug == "std-not-var-stored#eps" else v
+        v = v + eps if bug == "eps-stored" else v
+        if form == "column":
+            mu, v = mu[:, None], v[:, None]
+        blends = mean.shape == mu.shape or form in ("column", "one")
+        if bug != "mean-never-written":
+            mean = b * mean + a * mu if blends else a * mu
+        if bug != "var-never-written":
+            var = b * var + a * v if blends else a * v
+        if bug == "mean-var-swapped#each-step":
+            mean, var = var, mean
+        if bug == "mean-var-swapped":
+            mean, var = var, mean
+    return start if bug == "never-written" else (mean, var)
 
 
 def implementation(bug: str = "") -> Pair:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from bncheck.calls import Call, Handle
-from bncheck.judge import Check, Expect, OwnForward, Question
-from coursework.grader import references as ref
-from coursework.grader.questions import sentences as say
-from coursework.grader.questions.build import (
+from bncheck.form import Check, Expect
+from coursework.questions import references as ref
+from coursework.questions import sentences as say
+from coursework.questions.build import (
     ANY,
     BASIC,
     LARGE_MEAN,
@@ -25,6 +25,7 @@ from coursework.grader.questions.build import (
     unchanged,
     wrong,
 )
+from coursework.questions.old import OwnForward, Question
 
 Rng = np.random.Generator
 Array = np.ndarray

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.calls import Call
-from bncheck.judge import ALMOST, CORRECT, NOT_YET, NOTHING_YET, NoAnswerError, Question
+from bncheck.form import ALMOST, CORRECT, NOT_YET, NOTHING_YET, NoAnswerError, Question
 from coursework.grader.client import Client as Worker
 
 TIME_LIMIT = 600.0  # seconds for all seeds together
@@ -20,10 +20,16 @@ def questions(rng: np.random.Generator, variant: str) -> list[Question]:
     """Return the two questions; both are judged by `judge_run`, in one run."""
     return [
         Question(
-            "capstone.q1", "The numbers come out again", 5.0, ("run",), (), {}, "rerun"
+            "capstone.q1",
+            "The numbers come out again",
+            5.0,
+            ("run",),
+            (),
+            {},
+            kind="run",
         ),
         Question(
-            "capstone.q2", "It runs in ten minutes", 3.0, ("run",), (), {}, "in time"
+            "capstone.q2", "It runs in ten minutes", 3.0, ("run",), (), {}, kind="run"
         ),
     ]
 
@@ -74,7 +80,7 @@ def judge_run(
     state, shares, problem = paid["capstone"]
     if state == NOTHING_YET:
         return _result(question, 0.0, NOTHING_YET, problem, [])
-    if question.observer == "in time":
+    if question.key == "capstone.q2":
         good = state == "finished"
         text = "" if good else problem
         score = question.points if good else 0.0

@@ -7,46 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.judge import Expect
-from coursework.grader import references as ref
-
-Array = np.ndarray
-LARGE_MEAN = 1e8
-BASIC = (
-    1e-4  # the basic check forgives an eps in the wrong place; the eps check does not
+from bncheck.form import Expect
+from coursework.questions import references as ref
+from coursework.questions.shared import (  # noqa: F401
+    BASIC,
+    LARGE_MEAN,
+    LOOSE,
+    Array,
+    batch,
+    floor_between,
+    parameters,
 )
-LOOSE = 1e-5  # what rounding at a mean of 1e8, or in float32, leaves
-
-
-def batch(
-    rng: np.random.Generator, n: int, d: int, spread: float = 2.0, offset: float = 1.0
-) -> Array:
-    """Draw a batch whose features differ in mean and spread.
-
-    Parameters
-    ----------
-    rng : Generator
-        Where the numbers come from.
-    n, d : int
-        Rows and features.
-    spread, offset : float
-        Size of standard deviations and means.
-
-    Returns
-    -------
-    x : ndarray of shape (n, d)
-        Never nearly constant in a feature.
-    """
-    scale = spread * rng.uniform(0.5, 1.5, d)
-    x = rng.normal(size=(n, d))
-    x = (x - x.mean(0)) / x.std(0)
-    return x * scale + offset * rng.uniform(1, 3, d) * rng.choice([-1, 1], d)
-
-
-def parameters(rng: np.random.Generator, d: int) -> tuple[Array, Array]:
-    """Draw gamma far from 1 and beta far from 0, all different."""
-    gamma = rng.uniform(1.5, 3.5, d) * rng.choice([-1, 1], d)
-    return gamma, rng.uniform(1, 3, d) * rng.choice([-1, 1], d)
 
 
 def wrong(right: Any, others: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,13 +47,6 @@ def default_eps(function: Any, *args: Any) -> dict[str, Any]:
     """Return what other defaults of eps give where eps is not given."""
     others = {"default-eps": 1e-3, "default-eps#4": 1e-4}
     return {name: function(*args, eps=eps) for name, eps in others.items()}
-
-
-def floor_between(x: Array) -> float:
-    """Return a floor that holds for some features and not for others."""
-    var = np.sort(x.var(0))
-    middle = (len(var) + 1) // 2
-    return float(np.sqrt(var[middle - 1] * var[middle]))
 
 
 def expect_out(call: int, x: Array, gamma: Array, beta: Array, eps: float, tol: float,

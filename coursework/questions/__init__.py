@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.judge import Question
-from coursework.grader.questions import capstone, ps1, ps2, ps3, ps4, ps5
+from bncheck.form import Question
+from coursework.questions import capstone, ps1, ps2, ps3, ps4, ps5
 
 MEMORY = 2048
 TORCH_MEMORY = 6144
@@ -41,7 +41,7 @@ class ProblemSet:
     threads : int
         Threads of a worker.
     special : mapping of str to callable
-        Questions that are judged in their own way, by their observer's name.
+        Questions that are judged in their own way, by their kind.
     vetoes : mapping of str to callable
         Looks at the source for a question: returns why it gives no points, or nothing.
     alternatives : mapping of str to callable
@@ -155,6 +155,6 @@ SETS = {
         memory=TORCH_MEMORY,
         time_limit=capstone.TIME_LIMIT,
         threads=2,
-        special={"rerun": capstone.judge_run, "in time": capstone.judge_run},
+        special={"run": capstone.judge_run},
     ),
 }  # fmt: skip

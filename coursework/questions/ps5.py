@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from bncheck.calls import Call
-from bncheck.judge import Check, Expect, Question
-from coursework.grader.questions.build import (
+from bncheck.form import Check, Expect
+from coursework.questions.build import (
     ANY,
     LARGE_MEAN,
     batch,
@@ -16,6 +16,7 @@ from coursework.grader.questions.build import (
     unchanged,
     wrong,
 )
+from coursework.questions.old import Question
 
 Rng = np.random.Generator
 Array = np.ndarray

@@ -1,0 +1,199 @@
+"""What the questions of several sets share: draws, edits, plans, sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bncheck.calls import Handle
+from bncheck.form import Check
+from bncheck.says import read
+from bncheck.spec import Mistake, Right
+from bncheck.spec import mistake as M
+
+Array = NDArray[np.float64]
+Rng = np.random.Generator
+LARGE_MEAN = 1e8
+BASIC = 1e-4  # forgives an eps in the wrong place; the eps check does not
+LOOSE = 1e-5  # what rounding at a mean of 1e8, or in float32, leaves
+TOLERANCE = {"eps": 1e-6, "large mean": 10 * LOOSE}
+
+
+def sentences(set_name: str, question: str) -> dict[str, Any]:
+    """Read a question's sentences; its own win over those of the tables it is like."""
+    own = read("coursework.questions", f"says/{set_name}.toml")
+    tables = {**read("coursework.questions", "says/shared.toml"), **own}
+    chosen = [*(tables[name] for name in own[question].get("like", ())), own[question]]
+    merged = {part: {} for part in ("when", "mistakes")}
+    for table in chosen:
+        for part, told in merged.items():
+            told |= table.get(part, {})
+    return {**own[question], **merged}
+
+
+# --- draws ----------------------------------------------------------------------------
+
+
+def batch(rng: Rng, n: int, d: int, spread: float = 2.0, offset: float = 1.0) -> Array:
+    """Draw n rows of d features that differ in mean and spread, none nearly constant."""
+    scale = spread * rng.uniform(0.5, 1.5, d)
+    x = rng.normal(size=(n, d))
+    x = (x - x.mean(0)) / x.std(0)
+    return x * scale + offset * rng.uniform(1, 3, d) * rng.choice([-1, 1], d)
+
+
+def parameters(rng: Rng, d: int) -> tuple[Array, Array]:
+    """Draw gamma far from 1 and beta far from 0, all different."""
+    gamma = rng.uniform(1.5, 3.5, d) * rng.choice([-1, 1], d)
+    return gamma, rng.uniform(1, 3, d) * rng.choice([-1, 1], d)
+
+
+def floor_between(x: Array) -> float:
+    """Return a floor that holds for some features and not for others."""
+    var = np.sort(x.var(0))
+    middle = (len(var) + 1) // 2
+    return float(np.sqrt(var[middle - 1] * var[middle]))
+
+
+def large_eps(rng: Rng) -> float:
+    """Draw an eps at which each mistake with it shows."""
+    return rng.uniform(0.2, 0.6)
+
+
+# --- edits that all normalizations share ----------------------------------------------
+
+
+def spread_mistakes(var: str = "var", away: str = "away / std") -> list[Mistake]:
+    """Return mistakes where a right function has np.sqrt(var + eps) and away / std."""
+    root, centred = f"np.sqrt({var} + eps)", away.partition(" / ")[0]
+    fixed = [
+        M(f"eps-fixed-{n}", root, f"np.sqrt({var} + 1e-{n})", of="eps-fixed")
+        for n in (8, 7, 6, 3)
+    ]
+    return [
+        M("eps-outside-root", root, f"np.sqrt({var}) + eps"),
+        M("no-eps", root, f"np.sqrt({var})"),
+        M("eps-fixed", root, f"np.sqrt({var} + 1e-5)"),
+        *fixed,
+        M("eps-squared", root, f"np.sqrt({var} + eps**2)"),
+        M("eps-on-output", away, f"{centred} / np.sqrt({var}) + eps"),
+        M("eps-root-outside", root, f"np.sqrt({var}) + np.sqrt(eps)"),
+        M("eps-twice", root, f"np.sqrt({var} + eps) + eps"),
+        M("variance-not-root", root, f"{var} + eps"),
+        M("not-centred", away, away.replace(centred, "x")),
+    ]
+
+
+def affine_mistakes(x_hat: str = "x_hat") -> list[Mistake]:
+    """Return mistakes where a right function has gamma * x_hat + beta."""
+    right = f"gamma * {x_hat} + beta"
+    return [
+        M("no-gamma", right, f"{x_hat} + beta"),
+        M("no-beta", right, f"gamma * {x_hat}"),
+        M("no-affine", right, x_hat),
+        M("shift-before-scale", right, f"gamma * ({x_hat} + beta)"),
+        M("gamma-beta-swapped", right, f"beta * {x_hat} + gamma"),
+    ]
+
+
+def one_norm(*own: Mistake) -> list[Mistake]:
+    """Return a question's own mistakes, and those of all normalizations."""
+    named = {m.name for m in own}
+    shared = [*spread_mistakes(), *affine_mistakes()]
+    shared += [M("one-pass-variance"), M("input-overwritten")]
+    return [*own, *(m for m in shared if m.name not in named)]
+
+
+# --- plans ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A normalization, and the checks that all of them have.
+
+    Attributes
+    ----------
+    right : Right
+        Its functions; the first is the forward one.
+    arguments : callable
+        Makes the forward function's arguments of rng, x, gamma, beta and eps.
+    draw : callable
+        Draws x of a shape.
+    """
+
+    right: Right
+    arguments: Callable[[Rng, Array, Array, Array, float | None], tuple]
+    draw: Callable[..., Array] = batch
+
+    def output(
+        self,
+        rng: Rng,
+        category: str,
+        points: float,
+        shape: tuple[int, ...],
+        eps: float | None = 1e-5,
+        change: Callable[[Array], Any] | None = None,
+        spread: float = 2.0,
+    ) -> Check:
+        """Look at the output; ``change`` spoils x in place."""
+        call = self._forward(rng, category, shape, eps, change, spread)
+        weak = ("one-pass-variance",) if category == "large mean" else ()
+        tol = TOLERANCE.get(category, BASIC)
+        return self.right.check(
+            category, points, [call], {"out": 0}, tol, whatever=weak
+        )
+
+    def kept(
+        self, rng: Rng, points: float, shape: tuple[int, ...], eps: float | None,
+        names: tuple[str, ...] = ("x",), category: str = "no mutation",
+    ) -> Check:  # fmt: skip
+        """Look at whether the forward function leaves its first arguments alone."""
+        call = self._forward(rng, category, shape, eps)
+        places = {name: f"arg{i}" for i, name in enumerate(names)}
+        weak = ("input-overwritten",)
+        return self.right.check(category, points, [call], places, 0.0, whatever=weak)
+
+    def gradients(
+        self,
+        rng: Rng,
+        category: str,
+        points: float,
+        shape: tuple[int, ...],
+        eps: float | None = 1e-5,
+        change: Callable[[Array], Any] | None = None,
+        h: float = 1e-5,
+    ) -> Check:
+        """Look at what the second function makes of the first one's cache."""
+        call = self._forward(rng, category, shape, eps, change)
+        dout = rng.normal(size=shape) + 0.3
+        calls = [call, (list(self.right.trees)[1], dout, Handle(0, 1))]
+        return self.right.check(
+            category, points, calls, {"dx": 0, "dgamma": 1, "dbeta": 2},
+            TOLERANCE.get(category, BASIC), forward=(0, h),
+            floor=1e-3 * float(np.abs(dout).max()),
+        )  # fmt: skip
+
+    def _forward(
+        self,
+        rng: Rng,
+        category: str,
+        shape: tuple[int, ...],
+        eps: float | None,
+        change: Callable[[Array], Any] | None = None,
+        spread: float = 2.0,
+    ) -> tuple:
+        """Draw a call of the forward function."""
+        more = (spread,) if self.draw is batch else ()
+        x, (gamma, beta) = self.draw(rng, *shape, *more), parameters(rng, shape[1])
+        if category == "large mean":
+            x = x + LARGE_MEAN
+        if change:
+            change(x)
+        if category == "float32":
+            x, gamma, beta = (a.astype(np.float32) for a in (x, gamma, beta))
+        name = next(iter(self.right.trees))
+        return (name, *self.arguments(rng, x, gamma, beta, eps))
