@@ -27,6 +27,11 @@ class Feedback(NamedTuple):
     state: str
     message: str
 
+    @property
+    def sentence(self) -> str:
+        """The message, under the name that it has in bncheck."""
+        return self.message
+
 
 def relative_error(a: ArrayLike, b: ArrayLike) -> float:
     """Return the largest difference, relative to the largest value of both.

@@ -91,7 +91,7 @@ def tree(folder: Path, under: str, skipped: tuple[str, ...] = ()) -> Files:
 
 def check_library(set_name: str, variant: str) -> bytes:
     """Return bncheck.zip of a set: the checks and their public cases."""
-    files = tree(HERE.parent / "bncheck", "bncheck")
+    files = tree(ROOT / "bncheck", "bncheck", ("chapters",))
     cases = public_cases((set_name,), {set_name: variant})
     for case in cases:
         case["variant"] = ""
@@ -124,7 +124,7 @@ def student_files(key: bytes) -> Files:
 def instructor_files(key: bytes) -> Files:
     """Collect the instructor edition."""
     files = tree(HERE / "guide", "guide") | tree(
-        HERE / "sets", "solutions", ("bncheck.zip",)
+        HERE / "sets", "solutions", ("bncheck.zip", "cases.json")
     )
     solved = sources.solved_listings(sources.read("ps3"), draw_listings(key))
     files["solutions/ps3.ipynb"] = sources.as_text(solved)
@@ -155,8 +155,9 @@ def term_page(key: bytes) -> str:
 
 def autograder_files(set_name: str, key: bytes) -> Files:
     """Collect the Gradescope autograder of a set; it holds the key."""
-    files = tree(HERE.parent / "bncheck", "bncheck")
+    files = tree(ROOT / "bncheck", "bncheck", ("chapters",))
     files |= tree(HERE / "grader", "coursework/grader", ("gradescope",))
+    files |= tree(HERE / "questions", "coursework/questions")
     for name in ("__init__.py", "grade.py", "needs.py"):
         files[f"coursework/{name}"] = (HERE / name).read_bytes()
     for name in ("setup.sh", "run_autograder"):

@@ -62,6 +62,7 @@ def steps() -> list[Result]:
     done = [
         run("lint", python, "tools/lint.py"),
         run("unit tests and notebook contract", *pytest, "tests"),
+        run("public checks of the sets", python, "-m", "coursework.grader.public"),
         run("notebooks, every cell and output", *pytest, *nbval, *pages),
         run("strict build of the site", python, "tools/book.py"),
     ]

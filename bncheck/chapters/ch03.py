@@ -11,6 +11,7 @@ SAYS = sentences("ch03")
 
 
 def normalize(x, gamma, beta, eps):
+    """Normalize each column, scale and shift."""
     mu = x.mean(0)
     var = x.var(0)
     x_hat = (x - mu) / np.sqrt(var + eps)
@@ -46,6 +47,7 @@ def batches():
 
 
 def merge(mu1, var1, m1, mu2, var2, m2):
+    """Return mean and variance of two parts together."""
     share = m1 / (m1 + m2)
     mu = share * mu1 + (1 - share) * mu2
     between = share * (1 - share) * (mu1 - mu2) ** 2

@@ -125,10 +125,14 @@ def packages(names: Sequence[str]) -> dict[str, Path]:
 
 
 def own_files() -> dict[str, Path]:
-    """Find the worker's own code, under the names that it has in the site folder."""
-    bncheck = packages(["bncheck"])["bncheck"]
+    """Find the worker's own code, under the names that it has in the site folder.
+
+    The answers to the chapters' exercises are no part of it.
+    """
+    files = [p for p in packages(["bncheck"])["bncheck"].iterdir() if p.is_file()]
     names = ("worker.py", "confine_rules.py")
-    return {"bncheck": bncheck, **{name: HERE / name for name in names}}
+    found = {f"bncheck/{p.name}": p for p in files if p.suffix in (".py", ".toml")}
+    return {**found, **{name: HERE / name for name in names}}
 
 
 def prefix() -> Path:
@@ -154,7 +158,9 @@ def _site(extra: tuple[str, ...]) -> tempfile.TemporaryDirectory:
     folder = tempfile.TemporaryDirectory(prefix="worker-")
     found = own_files() | packages((*PLAIN, "landlockpy", "pyseccomp"))
     for name, place in found.items():
-        (Path(folder.name) / name).symlink_to(place)
+        link = Path(folder.name) / name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(place)
     return folder
 
 

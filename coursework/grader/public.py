@@ -1,11 +1,16 @@
 """The public cases that students get with `bncheck`: other numbers than the graded run.
 
-They are drawn from a fixed seed, hold inputs, what must come out, and what known
-mistakes give, and no function.
+    python -m coursework.grader.public
+
+writes those of all sets to coursework/sets/cases.json, for the notebooks there. They are
+drawn from a fixed seed, hold inputs, what must come out, and what known mistakes give,
+and no function.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +20,7 @@ from coursework.grader.keys import VARIANTS
 from coursework.questions import SETS
 
 SEED = 2015
+FILE = Path(__file__).parents[1] / "sets" / "cases.json"
 
 
 def public_cases(
@@ -54,3 +60,12 @@ def last_key(name: str) -> str:
     """Return the key of a set's variant question, which is its last."""
     rng = np.random.default_rng(0)
     return SETS[name].questions(rng, VARIANTS[name][0])[-1].key
+
+
+def write_cases() -> None:
+    """Write the public cases of all sets beside their notebooks."""
+    FILE.write_text(json.dumps(public_cases()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_cases()
