@@ -173,7 +173,7 @@ class Right:
         ``more`` are other fields of `Question`; a key that stands there wins.
         """
         checks = tuple(checks)
-        told = self.says["mistakes"]
+        told = self.says.get("mistakes", {})
         names = [n for m in self.mistakes for n in (m.of or m.name, m.name)]
         silent = [m.name for m in self.mistakes if (m.of or m.name) not in told]
         if silent:

@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import os
 import re
+import subprocess
 import sys
 import time
 from collections import Counter

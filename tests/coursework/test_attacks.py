@@ -291,7 +291,13 @@ def test_limits_cannot_be_raised(means):
 
 
 def test_the_first_sets_cannot_import_the_reference_or_torch(means):
-    for name in ("bnlib", "torch", "coursework", "coursework.questions", "bncheck.chapters"):
+    for name in (
+        "bnlib",
+        "torch",
+        "coursework",
+        "coursework.questions",
+        "bncheck.chapters",
+    ):
         assert attempt(means, f"__import__({name!r})") == "ModuleNotFoundError", name
 
 

@@ -1,0 +1,171 @@
+"""Feedback in four states, on numbers, letters and functions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bncheck
+from bncheck.chapters import choice, function, number
+from bncheck.form import ALMOST, CORRECT, MARKS, NOT_YET, NOTHING_YET, Paid
+from bncheck.kinds import KINDS, Notebook
+from bncheck.spec import Right, mistake
+
+
+def judge(question, answer):
+    run = Notebook({question.functions[0]: answer})
+    return KINDS[question.kind](question, run, Paid())
+
+
+WHY = {"a": "Mean first.", "b": "Right.", "c": "Near: the divisor."}
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        (None, NOTHING_YET, "'a', 'b', 'c'"),
+        ("b", CORRECT, "Right."),
+        (" B\n", CORRECT, "Right."),
+        ("a", NOT_YET, "Mean first."),
+        ("c", ALMOST, "the divisor"),
+        ("d", NOT_YET, "'d'"),
+        (2, NOT_YET, "2"),
+        (["b"], NOT_YET, "list"),
+    ],
+)
+def test_a_letter(answer, state, words):
+    result = judge(choice(WHY, "b", near=("c",)), answer)
+    assert result.state == state
+    assert words in result.sentence
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        (None, NOTHING_YET, "None"),
+        (2.0, CORRECT, "Yes."),
+        (np.float32(2.0005), CORRECT, "Yes."),
+        (np.array(2), CORRECT, "Yes."),
+        (2.1, ALMOST, "Divide by m."),
+        (1.5, NOT_YET, "You used m - 1."),
+        (9, NOT_YET, "Divide by m."),
+        (float("nan"), NOT_YET, "nan"),
+        ("two", NOT_YET, "'two'"),
+        ([1.0, 2.0], NOT_YET, "[1., 2.]"),
+    ],
+)
+def test_a_number(answer, state, words):
+    says = {
+        "right": "Yes.",
+        "hint": "Divide by m.",
+        "mistakes": {"m": "You used m - 1."},
+    }
+    result = judge(number(says, 2.0, {"m": 1.5}), answer)
+    assert result.state == state
+    assert words in result.sentence
+
+
+def test_zero_is_measured_against_one():
+    says = {"right": "Yes.", "hint": "No.", "mistakes": {"zero": "Not zero."}}
+    assert judge(number(says, 0.0), 1e-4).state == CORRECT
+    assert judge(number(says, 0.0), 0.05).state == ALMOST
+    assert judge(number(says, 2.0, {"zero": 0.0}), 1e-5).sentence == "Not zero."
+
+
+def centre(x):
+    mu = x.mean(0)
+    return x - mu
+
+
+def in_place(x):
+    x -= x.mean(axis=0)
+    return x
+
+
+def broken(x):
+    raise IndexError("axis 3")
+
+
+X = np.random.default_rng(5).normal(size=(5, 3))
+SAYS = {
+    "right": "Well done.",
+    "mistakes": {"one": "One mean for each column.", "median": "Not the median."},
+}
+CENTRE = Right(centre, says=SAYS, mistakes=[
+    mistake("one", "x.mean(0)", "x.mean()"),
+    mistake("median", "x.mean(0)", "np.median(x, axis=0)", near=True),
+])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        (None, NOTHING_YET, "Write the function"),
+        (lambda x: None, NOTHING_YET, "None"),
+        (centre, CORRECT, "Well done."),
+        (lambda x: centre(x).tolist(), CORRECT, "Well done."),
+        (lambda x: centre(x)[:, None], ALMOST, "Drop keepdims"),
+        (in_place, ALMOST, "changes its input"),
+        (lambda x: x - x.mean(), NOT_YET, "One mean for each column."),
+        (lambda x: x - np.median(x, axis=0), ALMOST, "median"),
+        (lambda x: centre(x) + 0.25, NOT_YET, "differs, most at"),
+        (lambda x: centre(x)[:2], NOT_YET, "(2, 3); (5, 3) is expected"),
+        (lambda x: centre(x) / 0, NOT_YET, "nan or inf"),
+        (lambda x: "five", NOT_YET, "str"),
+        (lambda x, y: x, NOT_YET, "TypeError"),
+        (broken, NOT_YET, "IndexError: axis 3"),
+        (3.5, NOT_YET, "float"),
+    ],
+)
+def test_a_function(answer, state, words):
+    before = X.copy()
+    result = judge(function(CENTRE, ("y",), [(X,)]), answer)
+    assert result.state == state
+    assert words in result.sentence
+    np.testing.assert_array_equal(X, before)
+
+
+def moments(x):
+    return x.mean(0), x.var(0)
+
+
+def test_every_input_and_every_result_of_a_function_counts():
+    right = Right(moments, says={"right": "Yes.", "mistakes": {}})
+    asked = function(right, ("mu", "var"), [(np.zeros((4, 2)),), (X,)])
+    assert judge(asked, moments).state == CORRECT
+    wrong = judge(asked, lambda x: (x.mean(0), x.var(0, ddof=1)))  # equal on the zeros
+    assert wrong.state == NOT_YET
+    assert wrong.sentence.startswith("var differs")
+    assert "tuple of 2 results: mu, var" in judge(asked, lambda x: x.mean(0)).sentence
+    assert judge(asked, lambda x: (None, None)).state == NOTHING_YET
+
+
+def infinite(x):
+    return np.inf * x
+
+
+def test_an_infinite_result_is_right_only_if_it_is_infinite():
+    asked = function(Right(infinite, says={"right": "Yes."}), ("y",), [(np.ones(2),)])
+    assert judge(asked, lambda x: x * np.inf).state == CORRECT
+    assert judge(asked, lambda x: x * -np.inf).state == NOT_YET
+    assert judge(asked, lambda x: x).state == NOT_YET
+
+
+def test_the_states_are_four():
+    assert set(MARKS) == {"nothing yet", "almost", "not yet", "correct"}
+
+
+@pytest.mark.parametrize(
+    ("key", "answer", "line"),
+    [
+        ("3.1", None, "○ Exercise 3.1, nothing yet: Replace None by a number."),
+        ("3.1", 1.5, "✗ Exercise 3.1, not yet: That uses the divisor m - 1 = 3."),
+        ("3.9", 1, "✗ Exercise 3.9, not yet: this could not be checked: there is no"),
+        ("99.1", 1, "✗ Exercise 99.1, not yet: this could not be checked: there is no"),
+    ],
+)
+def test_check_prints_one_line_and_never_stops(capsys, key, answer, line):
+    bncheck.check(key, answer)
+    printed = capsys.readouterr().out
+    assert printed.startswith(line)
+    assert printed.count("\n") == 1

@@ -1,0 +1,65 @@
+"""The questions as data: no two mistakes alike, none unseen, no sentence unused."""
+
+from __future__ import annotations
+
+import tomllib
+
+import numpy as np
+import pytest
+
+import coursework.questions
+from bncheck.spec import twins
+from coursework.grader.keys import VARIANTS
+from coursework.questions import SETS
+from coursework.questions.shared import sentences
+
+FOLDER = coursework.questions.__path__[0] + "/says"
+MOVED = ("ps1",)
+
+
+def drawn(name):
+    """Draw all questions of a set, the term variants too."""
+    found = {}
+    for variant in VARIANTS.get(name, ("",)):
+        for question in SETS[name].questions(np.random.default_rng(5), variant):
+            found[question.title] = question
+    return found
+
+
+def tables(name):
+    with open(f"{FOLDER}/{name}.toml", "rb") as file:
+        return tomllib.load(file)
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_no_two_mistakes_of_a_question_are_alike(name):
+    for question in drawn(name).values():
+        assert twins(question) == [], question.title
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_each_mistake_can_be_seen(name):
+    for question in drawn(name).values():
+        expects = [e for check in question.checks for e in check.expects]
+        seen = {n for e in expects for n in (*e.wrong, *e.whatever)}
+        named = set(question.sentences) | set(question.of)
+        assert named - seen <= {question.of.get(n) for n in seen}, question.title
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_each_sentence_of_a_question_is_used(name):
+    titles = drawn(name)
+    for key, table in tables(name).items():
+        if "title" not in table:  # a table for others
+            continue
+        question = titles[table["title"]]
+        assert set(table.get("mistakes", {})) <= set(question.sentences), key
+        told = sentences(name, key)["when"]
+        used = {c.category for c in question.checks if c.when}
+        assert set(table.get("when", {})) <= used <= set(told), key
+
+
+def test_each_shared_sentence_is_used_once_all_sets_have_moved():
+    used = {n for name in MOVED for q in drawn(name).values() for n in q.sentences}
+    shared = {n for table in tables("shared").values() for n in table["mistakes"]}
+    assert not (set(MOVED) >= {"ps1", "ps2", "ps4", "ps5"}) or shared <= used
