@@ -1,8 +1,8 @@
 """Feedback on answers: ``check("3.2", normalize)`` and ``check("ps1.q1")``.
 
 The first is an exercise of a chapter. The second is a question of a problem set, with
-public numbers only: the graded run draws others from a secret key, and no right function
-goes to students with this package.
+public numbers only: the graded run draws others from a secret key, and students get no
+right function with this package.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ class Call:
     after: tuple[int, ...] = ()
 
 
-class Outcome(NamedTuple):
+@dataclass(frozen=True)
+class Outcome:
     """What a call gave.
 
     Attributes
@@ -116,9 +117,10 @@ def pack(value: Any) -> Any:
     packed : object
         Numbers and text as they are, the others as a dict with one telling key.
     """
+    if isinstance(value, float) and not np.isfinite(value):
+        return {"float": repr(float(value))}
     if value is None or isinstance(value, (bool, int, float, str)):
-        plain = isinstance(value, float) and not np.isfinite(value)
-        return {"float": repr(float(value))} if plain else _plain(value)
+        return _plain(value)
     if isinstance(value, Handle):
         return {"handle": [value.call, value.item]}
     if isinstance(value, Remote):

@@ -116,7 +116,7 @@ def _numerical_gradients(
     gradients = {k: np.zeros(np.shape(call.args[k])) for k in range(3)}
     couples = False
     for n, (k, i, step) in enumerate(places):
-        above, below = (o.outputs.get(0) for o in outcomes[2 * n : 2 * n + 2])
+        above, below = (fetch(o, 0) for o in outcomes[2 * n : 2 * n + 2])
         if np.shape(above) != dout.shape or np.shape(below) != dout.shape:
             return {}
         slope = (above - below) / (2 * step)

@@ -92,7 +92,7 @@ def module_gradients(names: Namespace, x: np.ndarray) -> tuple:
     import torch  # noqa: PLC0415
 
     layer = names["BatchNorm1d"](x.shape[1]).double().train()
-    tensor = torch.from_numpy(x).requires_grad_()
+    tensor: Any = torch.from_numpy(x).requires_grad_()
     (layer(tensor.clone()) * torch.cos(tensor.detach())).sum().backward()
     return (tensor.grad.numpy(),)
 
@@ -130,9 +130,8 @@ def freeze(names: Namespace, x: np.ndarray, steps: int, deep: bool) -> tuple:
         model = nn.Sequential(nn.Linear(8, 5), nn.BatchNorm1d(5), nn.ReLU(),
                               nn.Linear(5, 2))  # fmt: skip
         data = torch.from_numpy(x).float()
-    norms = [
-        m for m in model.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))
-    ]
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+    norms: list[Any] = [m for m in model.modules() if isinstance(m, kinds)]
     with torch.no_grad():
         for norm in norms:
             norm.running_mean.uniform_(-1, 1)

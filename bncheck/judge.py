@@ -5,31 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from bncheck import explain, form
 from bncheck.calls import Outcome
 from bncheck.compare import close, where_it_differs
-from bncheck.explain import (
-    explain,
-    fits_own_forward,
-    fits_own_statistics,
-    forward_differs,
-    refuted,
-)
-from bncheck.form import (
-    ALMOST,
-    CORRECT,
-    NOT_YET,
-    NOTHING_YET,
-    Check,
-    Finding,
-    NoAnswerError,
-    Paid,
-    Question,
-    Result,
-    Run,
-    broken_shape,
-    fetch,
-    squeezed,
-)
+from bncheck.form import Check, Finding, Paid, Question, Result, Run
 from bncheck.observe import OBSERVERS
 from bncheck.says import say
 
@@ -82,12 +61,12 @@ def judge(question: Question, run: Run, paid: Paid) -> Result:
             if found and check.instead:
                 again = run(check.instead.calls)
                 found = _judge_check(question, check.instead, again, run) and found
-        except NoAnswerError as error:
+        except form.NoAnswerError as error:
             faults += [Fault(c, str(error)) for c in question.checks[number:]]
             break
         if check is basic and (start := _not_started(question, outcomes)):
-            return Result.of(question, 0.0, NOTHING_YET, [Finding("", 0.0, start)])
-        right = refuted(check, outcomes)
+            return Result.of(question, 0.0, form.NOTHING_YET, [Finding("", 0.0, start)])
+        right = explain.refuted(check, outcomes)
         elsewhere |= right if not found else set()
         for fault in found:
             fault.bugs = fault.bugs - right or fault.bugs
@@ -128,8 +107,8 @@ def _judge_check(
         return [fault]
     failing, squeeze = [], ""
     for expect in check.expects:
-        got = fetch(outcomes[expect.call], expect.item)
-        flat = squeezed(got, expect.value)
+        got = form.fetch(outcomes[expect.call], expect.item)
+        flat = form.squeezed(got, expect.value)
         if not close(flat, expect.value, expect.tol, expect.floor):
             failing.append((expect, flat))
         elif flat is not got and not squeeze and not expect.loose:
@@ -165,21 +144,23 @@ def _explained(
 ) -> Fault:
     """Name the mistake behind what differs, or say whose fault it is, or where."""
     if check.own and check.own.out:
-        credit = fits_own_forward(check, outcomes, failing, run)
+        credit = explain.fits_own_forward(check, outcomes, failing, run)
         if credit:
             return Fault(check, credit, credited=True)
-    bugs = explain(failing)
-    if not bugs and fits_own_statistics(check, outcomes, failing):
+    bugs = explain.explain(failing)
+    if not bugs and explain.fits_own_statistics(check, outcomes, failing):
         return Fault(check, say("own-statistics"), credited=True)
     upstream = bugs & {name for expect, _ in failing for name in expect.upstream}
-    if upstream and forward_differs(check, outcomes):
+    if upstream and explain.forward_differs(check, outcomes):
         return Fault(check, say("own-forward"), credited=True)
     bugs -= upstream
     sentence = ""
     if not bugs and question.observer:
         sentence = OBSERVERS[question.observer](check, failing)
-    sentence = sentence or where_it_differs(*failing[0], check.when, _table(question))
-    breaks = any(broken_shape(got, expect.value) for expect, got in failing)
+    sentence = sentence or where_it_differs(
+        failing[0][0], failing[0][1], check.when, _table(question)
+    )
+    breaks = any(form.broken_shape(got, expect.value) for expect, got in failing)
     return Fault(check, sentence, bugs, breaks=breaks)
 
 
@@ -200,7 +181,7 @@ def _score(
 
     def nothing_left(sentence: str, bug: str | None = None) -> Result:
         lost = Finding(basic.category, -question.points, sentence, bug)
-        return Result.of(question, 0.0, NOT_YET, [lost])
+        return Result.of(question, 0.0, form.NOT_YET, [lost])
 
     for fault in left:
         if fault.check is basic and not fault.bugs and not follows(fault):
@@ -224,9 +205,9 @@ def _score(
     findings += [Finding(f.check.category, 0.0, f.sentence) for f in credited[:1]]
     score = max(0.0, question.points + sum(f.points for f in findings))
     if len(findings) == bool(credited):  # nothing, or what another function caused
-        state = CORRECT
+        state = form.CORRECT
     else:
-        state = ALMOST if score >= question.points / 2 else NOT_YET
+        state = form.ALMOST if score >= question.points / 2 else form.NOT_YET
     return Result.of(question, score, state, findings, passed)
 
 

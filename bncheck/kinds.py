@@ -126,7 +126,7 @@ def _told(
 
 
 def wrappers(forward: Callable, backward: Callable) -> dict[str, Pair]:
-    """Return mutants of a student's own functions of sets 1 and 2, by what they spoil."""
+    """Return mutants of a student's functions of sets 1 and 2, by what they spoil."""
 
     def eps_ignored(x: Any, gamma: Any, beta: Any, bn_param: dict) -> tuple:
         given = bn_param.get("eps", 1e-5)
@@ -172,8 +172,7 @@ def fails(test: Callable, pair: Pair) -> bool:
 def judge_tests(question: Question, run: Notebook, paid: Paid) -> Result:
     """Judge the tests of a notebook on its own functions and on mutants of these."""
     tests = run.tests()
-    names = ("batchnorm_forward", "batchnorm_backward")
-    own = tuple(run.namespace.get(name) for name in names)
+    own: Any = [run.namespace.get(f"batchnorm_{k}") for k in ("forward", "backward")]
     if not tests:
         return _told(question, NOTHING_YET, say("no-tests"))
     if not all(callable(f) for f in own):
@@ -181,7 +180,8 @@ def judge_tests(question: Question, run: Notebook, paid: Paid) -> Result:
     alarms = [name for name, test in tests.items() if fails(test, own)]
     if alarms:
         return _told(question, NOT_YET, say("own-alarm", test=alarms[0]))
-    killed, missed = [], []
+    killed: list[str] = []
+    missed: list[str] = []
     for place, pair in wrappers(*own).items():
         hit = any(fails(test, pair) for test in tests.values())
         (killed if hit else missed).append(place)

@@ -1,8 +1,8 @@
 """A question as data: right functions, mistakes as edits of them, and calls.
 
 The right answers and what each known mistake gives are never written down: the calls of
-a check are run on the right functions, and on the right functions with one edit. So what
-a mistake in one function does to the next follows by itself.
+a check are run on the right functions, and on the right functions with one edit. What a
+mistake in one function does to the next follows by itself.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Right:
         own : Own, optional
             ``Own()`` for running statistics.
         forward : tuple of (int, float), optional
-            For gradients: the call of the forward function, and the step of differences.
+            For gradients: the call of the forward function, and the step h of `Own`.
         """
         last = len(calls) - 1
         places = {

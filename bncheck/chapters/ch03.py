@@ -18,14 +18,14 @@ def normalize(x, gamma, beta, eps):
     return gamma * x_hat + beta
 
 
-STATISTICS, ROOT = "mu = x.mean(0)\nvar = x.var(0)", "np.sqrt(var + eps)"
+MEAN, VAR, ROOT = "x.mean(0)", "x.var(0)", "np.sqrt(var + eps)"
 NORMALIZE = Right(normalize, says=SAYS["3.2"], mistakes=[
     M("eps-outside-root", ROOT, "np.sqrt(var) + eps", near=True),
-    M("sample-variance", "x.var(0)", "x.var(0, ddof=1)", near=True),
+    M("sample-variance", VAR, "x.var(0, ddof=1)", near=True),
     M("no-eps", ROOT, "np.sqrt(var)", near=True),
     M("no-affine", "gamma * x_hat + beta", "x_hat", near=True),
-    M("rows", STATISTICS, "mu = x.mean(1, keepdims=True)\nvar = x.var(1, keepdims=True)"),
-    M("over-all", STATISTICS, "mu = x.mean()\nvar = x.var()"),
+    M("rows", MEAN, "x.mean(1, keepdims=True)", VAR, "x.var(1, keepdims=True)"),
+    M("over-all", MEAN, "x.mean()", VAR, "x.var()"),
     M("variance-not-root", ROOT, "var + eps"),
     M("not-centred", "x - mu", "x"),
     M("gamma-beta-swapped", "gamma * x_hat + beta", "beta * x_hat + gamma"),
@@ -57,7 +57,7 @@ def merge(mu1, var1, m1, mu2, var2, m2):
 SHARE, BETWEEN = "m1 / (m1 + m2)", "share * var1 + (1 - share) * var2 + between"
 MERGE = Right(merge, says=SAYS["3.4"], mistakes=[
     M("equal-parts", SHARE, "0.5", near=True),
-    M("sample-variance", BETWEEN, f"({BETWEEN}) * (m1 + m2) / (m1 + m2 - 1)", near=True),
+    M("sample-variance", BETWEEN, f"({BETWEEN}) / (1 - 1 / (m1 + m2))", near=True),
     M("no-between", BETWEEN, "share * var1 + (1 - share) * var2"),
     M("plain-averages", SHARE, "0.5", BETWEEN, "(var1 + var2) / 2"),
 ])  # fmt: skip

@@ -17,9 +17,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bncheck.form import MARKS
 from coursework.grader.report import (
     OTHER_NUMBERS,
-    SYMBOLS,
     Entry,
     Marks,
     Report,
@@ -49,7 +49,7 @@ def _pages() -> Environment:
     pages.globals.update(
         style=style,
         style_hash=digest,
-        symbols=SYMBOLS,
+        symbols=MARKS,
         lost=lost,
         other_numbers=OTHER_NUMBERS,
     )
@@ -181,7 +181,7 @@ def summary_page(
     questions = []
     for some in results.values():
         scores, points = [r["score"] for r in some], some[0]["points"]
-        states = [(s, sum(r["state"] == s for r in some)) for s in SYMBOLS]
+        states = [(s, sum(r["state"] == s for r in some)) for s in MARKS]
         mean = round(sum(scores) / len(scores), 2)
         bars = histogram(scores, points)
         questions.append({**some[0], "mean": mean, "states": states, "bars": bars})

@@ -2,8 +2,8 @@
 
     python -m coursework.grader.public
 
-writes those of all sets to coursework/sets/cases.json, for the notebooks there. They are
-drawn from a fixed seed, hold inputs, what must come out, and what known mistakes give,
+writes those of all sets to coursework/sets/cases.json, for the notebooks there. They
+are drawn from a fixed seed, hold inputs, what must come out, and what known mistakes give,
 and no function.
 """
 

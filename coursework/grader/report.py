@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from bncheck.form import MARKS
+
 Report = dict[str, Any]
 Marks = Mapping[str, Mapping[str, float]]
 
-SYMBOLS = {"correct": "✓", "almost": "◐", "not yet": "✗", "nothing yet": "○"}
 OTHER_NUMBERS = (
     "This graded run uses other numbers than the checks in your notebook, and looks at "
     "the same categories. Its numbers stay secret."
@@ -133,7 +134,7 @@ def gradescope_results(report: Report) -> dict[str, Any]:
 
 
 def _result_text(result: Mapping[str, Any]) -> str:
-    lines = [f"{SYMBOLS.get(result['state'], '')} {result['state']}"]
+    lines = [f"{MARKS.get(result['state'], '')} {result['state']}"]
     for f in result["findings"]:
         cost = "" if result["state"] == "nothing yet" else f"{lost(f['points'])} "
         category = f"({f['category']}) " if f["category"] else ""

@@ -8,20 +8,8 @@ from bncheck.calls import Handle
 from bncheck.form import Check, Own, Question
 from bncheck.spec import Right
 from bncheck.spec import mistake as M
-from coursework.questions.shared import (
-    BASIC,
-    LARGE_MEAN,
-    Norm,
-    Rng,
-    affine_mistakes,
-    batch,
-    floor_between,
-    large_eps,
-    one_norm,
-    parameters,
-    sentences,
-    spread_mistakes,
-)
+from coursework.questions import shared
+from coursework.questions.shared import BASIC, Norm, Rng, batch, parameters, sentences
 
 FORWARD = "batchnorm_forward"
 
@@ -54,14 +42,14 @@ CENTRED, VAR = "mu = x.mean(0)\naway = x - mu", "(away**2).mean(0)"
 HAT, OUT, EPS = "away / std", "gamma * x_hat + beta", 'bn_param.get("eps", 1e-5)'
 TRAIN = Right(batchnorm_forward, says=sentences("ps1", "q1"), mistakes=[
     M("sample-variance", VAR, "x.var(0, ddof=1)"),
-    *spread_mistakes(),
+    *shared.spread_mistakes(),
     M("sum-not-variance", VAR, "(away**2).sum(0)"),
     M("variance-around-zero", VAR, "(x**2).mean(0)"),
     M("mean-distance", VAR, "np.abs(away).mean(0) ** 2"),
     M("stats-over-features", STATISTICS, "mu = x.mean(1, keepdims=True)\naway = x - mu\n"
       "var = (away**2).mean(1, keepdims=True)"),
     M("stats-over-all", STATISTICS, "mu = x.mean()\naway = x - mu\nvar = (away**2).mean()"),
-    *affine_mistakes(),
+    *shared.affine_mistakes(),
     M("one-pass-variance"),
     M("input-overwritten"),
     M("running-in-training", HAT,
@@ -89,10 +77,13 @@ def train(rng: Rng) -> Question:
     def constant(x):
         x[:, 2] = 2.5
 
+    def shrink(x):  # for another default of eps to show
+        x *= 0.3
+
     return TRAIN.question("ps1.q1", [
         norm.output(rng, "values", 1.25, (7, 4)),
-        norm.output(rng, "eps", 0.5, (6, 5), large_eps(rng)),
-        norm.output(rng, "N and D differ", 0.25, (3, 5), None, spread=0.6),
+        norm.output(rng, "eps", 0.5, (6, 5), shared.large_eps(rng)),
+        norm.output(rng, "N and D differ", 0.25, (3, 5), None, shrink),
         norm.output(rng, "constant feature", 0.25, (6, 4), change=constant),
         norm.output(rng, "large mean", 0.25, (8, 3), None),
         norm.kept(rng, 0.25, (5, 3), None, ("x", "gamma", "beta")),
@@ -196,8 +187,8 @@ ROOT, MOVED = "np.sqrt(running_var + eps)", "x - running_mean"
 TEST = f"root = {ROOT}"
 EVALUATION = Right(batchnorm_forward, says=sentences("ps1", "q3"), mistakes=[
     M("stats-updated-in-test"),
-    *spread_mistakes("running_var", "(x - running_mean) / root"),
-    *affine_mistakes("test_hat"),
+    *shared.spread_mistakes("running_var", "(x - running_mean) / root"),
+    *shared.affine_mistakes("test_hat"),
     M("input-overwritten"),
     M("default-eps", EPS, 'bn_param.get("eps", 1e-3)'),
     M("default-eps-4", EPS, 'bn_param.get("eps", 1e-4)', of="default-eps"),
@@ -235,7 +226,7 @@ def evaluation(rng: Rng) -> Question:
     weak = dict.fromkeys(STORED, updated) | {"x": ("input-overwritten",)}
     return EVALUATION.question("ps1.q3", [
         test("values", 0.75, 6, 4, 1e-5),
-        test("eps", 0.5, 5, 3, large_eps(rng), 1e-6),
+        test("eps", 0.5, 5, 3, shared.large_eps(rng), 1e-6),
         test("evaluation independence", 0.25, 1, 3, None),
         EVALUATION.check("state unchanged", 0.5, [call(5, 3, None, 5)],
                          {**STORED, "x": "arg0"}, 0.0, whatever=weak),
@@ -252,7 +243,7 @@ def affine_plan(right: Right, draw):
         norm = Norm(right, lambda rng, x, g, b, eps: (x, g, b, eps, draw(rng, x)))
         return right.question("ps1.q4", [
             norm.output(rng, "values", 1.75, (12, 4)),
-            norm.output(rng, "eps", 0.5, (12, 3), large_eps(rng)),
+            norm.output(rng, "eps", 0.5, (12, 3), shared.large_eps(rng)),
             norm.output(rng, "N and D differ", 0.25, (4, 5)),
             norm.output(rng, "large mean", 0.25, (12, 3)),
             norm.kept(rng, 0.25, (12, 3), 1e-3),
@@ -276,7 +267,7 @@ PARTS, WHOLE = (
     "x_hat = (away / std).reshape(x.shape)",
 )
 ghost = affine_plan(
-    Right(ghost_batchnorm, says=sentences("ps1", "ghost"), mistakes=one_norm(
+    Right(ghost_batchnorm, says=sentences("ps1", "ghost"), mistakes=shared.one_norm(
         M("sample-variance", "(away**2).mean(1, keepdims=True)",
           "parts.var(1, ddof=1, keepdims=True)"),
         M("not-centred", "away / std", "parts / std"),
@@ -302,7 +293,7 @@ def weighted_batchnorm(x, gamma, beta, eps, w):
 
 W_MU, W_VAR = "(w * x).sum(0) / w.sum()", "(w * away**2).sum(0) / w.sum()"
 weighted = affine_plan(
-    Right(weighted_batchnorm, says=sentences("ps1", "weighted"), mistakes=one_norm(
+    Right(weighted_batchnorm, says=sentences("ps1", "weighted"), mistakes=shared.one_norm(
         M("weights-ignored", "w = w[:, None]", "w = np.ones((len(x), 1))"),
         M("not-normalized", W_MU, "(w * x).mean(0)", W_VAR, "(w * away**2).mean(0)"),
         M("plain-variance", W_VAR, "x.var(0)"),
@@ -328,7 +319,7 @@ def clipped_batchnorm(x, gamma, beta, eps, floor):
 
 CLIP = "np.maximum(x.var(0), floor)"
 clipped = affine_plan(
-    Right(clipped_batchnorm, says=sentences("ps1", "clipped"), mistakes=one_norm(
+    Right(clipped_batchnorm, says=sentences("ps1", "clipped"), mistakes=shared.one_norm(
         M("sample-variance", CLIP, "np.maximum(x.var(0, ddof=1), floor)"),
         M("not-clipped", CLIP, "x.var(0)"),
         M("clipped-from-above", CLIP, "np.minimum(x.var(0), floor)"),
@@ -336,7 +327,7 @@ clipped = affine_plan(
         M("floor-added", CLIP, "x.var(0) + floor"),
         M("std-clipped", CLIP, "np.maximum(x.std(0), floor) ** 2"),
     )),
-    lambda rng, x: floor_between(x),
+    lambda rng, x: shared.floor_between(x),
 )  # fmt: skip
 
 
@@ -389,7 +380,7 @@ def startup(rng: Rng) -> Question:
     return STARTUP.question("ps1.q4", [
         averages("values", 1.75, call(4, 5, 3, 0.9)),
         averages("momentum", 0.75, call(3, 4, 5, rng.uniform(0.5, 0.8))),
-        averages("large mean", 0.25, call(3, 6, 3, 0.9, LARGE_MEAN), BASIC, weak),
+        averages("large mean", 0.25, call(3, 6, 3, 0.9, shared.LARGE_MEAN), BASIC, weak),
         STARTUP.check("no mutation", 0.25, [call(3, 4, 3, 0.8)], {"batches": "arg0"}, 0.0,
                       whatever=["input-overwritten"]),
     ])  # fmt: skip

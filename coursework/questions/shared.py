@@ -28,7 +28,7 @@ def sentences(set_name: str, question: str) -> dict[str, Any]:
     own = read("coursework.questions", f"says/{set_name}.toml")
     tables = {**read("coursework.questions", "says/shared.toml"), **own}
     chosen = [*(tables[name] for name in own[question].get("like", ())), own[question]]
-    merged = {part: {} for part in ("when", "mistakes")}
+    merged: dict[str, dict[str, str]] = {"when": {}, "mistakes": {}}
     for table in chosen:
         for part, told in merged.items():
             told |= table.get(part, {})
@@ -137,10 +137,9 @@ class Norm:
         shape: tuple[int, ...],
         eps: float | None = 1e-5,
         change: Callable[[Array], Any] | None = None,
-        spread: float = 2.0,
     ) -> Check:
         """Look at the output; ``change`` spoils x in place."""
-        call = self._forward(rng, category, shape, eps, change, spread)
+        call = self._forward(rng, category, shape, eps, change)
         weak = ("one-pass-variance",) if category == "large mean" else ()
         tol = TOLERANCE.get(category, BASIC)
         return self.right.check(
@@ -184,16 +183,15 @@ class Norm:
         shape: tuple[int, ...],
         eps: float | None,
         change: Callable[[Array], Any] | None = None,
-        spread: float = 2.0,
     ) -> tuple:
         """Draw a call of the forward function."""
-        more = (spread,) if self.draw is batch else ()
-        x, (gamma, beta) = self.draw(rng, *shape, *more), parameters(rng, shape[1])
+        x, (gamma, beta) = self.draw(rng, *shape), parameters(rng, shape[1])
         if category == "large mean":
             x = x + LARGE_MEAN
         if change:
             change(x)
         if category == "float32":
-            x, gamma, beta = (a.astype(np.float32) for a in (x, gamma, beta))
+            single: list[Any] = [a.astype(np.float32) for a in (x, gamma, beta)]
+            x, gamma, beta = single
         name = next(iter(self.right.trees))
         return (name, *self.arguments(rng, x, gamma, beta, eps))
