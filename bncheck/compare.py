@@ -91,7 +91,7 @@ def where_it_differs(expect: Expect, got: Any, when: str, table: str = "told") -
 
     if got is None:
         return told("absent")
-    if isinstance(expect.value, bool):
+    if isinstance(expect.value, (bool, str)):
         return told("should-be", value=expect.value)
     if isinstance(got, (Opaque, str, dict, list)):
         return told("kind", kind=got.kind if isinstance(got, Opaque) else _kind(got))

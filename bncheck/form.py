@@ -172,7 +172,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong in an answer, what it costs (at most 0), and which mistake it is."""
+    """What is wrong in an answer, its points (at most 0), and which mistake it is."""
 
     category: str
     points: float

@@ -3,8 +3,8 @@
     python -m coursework.grader.public
 
 writes those of all sets to coursework/sets/cases.json, for the notebooks there. They
-are drawn from a fixed seed, hold inputs, what must come out, and what known mistakes give,
-and no function.
+are drawn from a fixed seed; they hold inputs, what must come out, and what known
+mistakes give, and no function.
 """
 
 from __future__ import annotations
