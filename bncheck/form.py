@@ -144,6 +144,8 @@ class Question:
         Mistakes that leave nothing of the question, as a function that does nothing.
     near : tuple of str
         Mistakes that cost half of the question at most.
+    breaks : tuple of str
+        Mistakes that give other shapes: what breaks later follows from them.
     results : tuple of str
         In a chapter, what the function returns, by name: no more and no less.
     right : str
@@ -161,6 +163,7 @@ class Question:
     observer: str = ""
     fatal: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
+    breaks: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
     right: str = ""
 

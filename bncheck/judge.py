@@ -12,12 +12,6 @@ from bncheck.form import Check, Finding, Paid, Question, Result, Run
 from bncheck.observe import OBSERVERS
 from bncheck.says import say
 
-# Statistics over other axes have other shapes: what breaks later follows from that.
-STRUCTURAL = frozenset(
-    ("stats-over-features", "stats-over-all", "per-pixel", "per-image", "per-channel",
-     "over-channels", "over-batch", "over-all", "batch-axis", "reshape-mixes", "layer",
-     "interleaved", "wrong-axis")
-)  # fmt: skip
 MINOR = 0.25  # what a shape that only needs a reshape costs
 
 
@@ -195,7 +189,7 @@ def _score(
             return nothing_left(finding.sentence, bug)
         findings.append(finding)
         paid.mistakes.setdefault(bug, question.key)
-        if bug in STRUCTURAL:
+        if bug in question.breaks:
             paid.functions |= set(question.functions)
     for fault in left:
         cost, sentence = fault.check.points, fault.sentence

@@ -18,6 +18,7 @@ import numpy as np
 
 from bncheck.calls import Call, run_calls
 from bncheck.form import Check, Expect, Own, Question, fetch
+from bncheck.toys import TOYS
 
 Namespace = dict[str, Any]
 Place = int | str | tuple[int, int | str]
@@ -38,17 +39,20 @@ class Mistake(NamedTuple):
         The mistake of which this is another form.
     near : bool
         It costs half of the question at most.
+    breaks : bool
+        It gives results of other shapes, so that what is called later may stop.
     """
 
     name: str
     edits: tuple[tuple[str, str], ...]
-    of: str
-    near: bool
+    of: str = ""
+    near: bool = False
+    breaks: bool = False
 
 
-def mistake(name: str, *texts: str, of: str = "", near: bool = False) -> Mistake:
+def mistake(name: str, *texts: str, **more: Any) -> Mistake:
     """Make a mistake from old and new pieces of source, in turn."""
-    return Mistake(name, tuple(zip(texts[::2], texts[1::2], strict=True)), of, near)
+    return Mistake(name, tuple(zip(texts[::2], texts[1::2], strict=True)), **more)
 
 
 class Right:
@@ -63,6 +67,8 @@ class Right:
         ``mistakes`` (by name), and in a chapter ``right``.
     mistakes : iterable of Mistake
         The first of two that fit is told.
+    called : mapping of str to str
+        Other names of functions, where several questions ask for the same.
     """
 
     def __init__(
@@ -70,10 +76,14 @@ class Right:
         *functions: Callable[..., Any],
         says: Mapping[str, Any],
         mistakes: Iterable[Mistake] = (),
+        called: Mapping[str, str] | None = None,
     ) -> None:
         self.says = says
         self.mistakes = list(mistakes)
-        self.trees = {f.__name__: _tree(f) for f in functions}
+        trees = [_tree(f) for f in functions]
+        for tree in trees:
+            tree.name = (called or {}).get(tree.name, tree.name)
+        self.trees = {tree.name: tree for tree in trees}
         self.right = _run(self.trees.values())
         self.wrong: dict[str, Namespace] = {}
         self.places: dict[str, set[str]] = {}
@@ -137,11 +147,17 @@ class Right:
             k: v if isinstance(v, tuple) else (last, v) for k, v in expect.items()
         }
         made = [_call(i, call, places.values()) for i, call in enumerate(calls)]
-        wide = [Call(c.function, _widened(c.args), c.take, c.after) for c in made]
-        right = run_calls(wide, self.right)
+        here = [c.function.lstrip("*") for c in made]
+        wide = [
+            Call(name, _widened(c.args), c.take, c.after)
+            for name, c in zip(here, made, strict=True)
+        ]
+        right = run_calls(wide, self.right, TOYS)
         if any(outcome.status != "ok" for outcome in right):
             raise ValueError(f"the right functions failed in {category!r}: {right}")
-        others = {name: run_calls(wide, space) for name, space in self.wrong.items()}
+        others = {
+            name: run_calls(wide, space, TOYS) for name, space in self.wrong.items()
+        }
 
         def expected(call: int, item: int | str, label: str, tol: float) -> Expect:
             value, wrong = fetch(right[call], item), {}
@@ -150,8 +166,12 @@ class Right:
                     bad = fetch(outcomes[call], item)
                     if not _equal(bad, value):
                         wrong[name] = bad
-            here = made[call].function
-            upstream = tuple(k for k in wrong if here not in self.places[k])
+            others_called = set(here) - {here[call]}
+            upstream = tuple(
+                k
+                for k in wrong
+                if here[call] not in self.places[k] and self.places[k] & others_called
+            )
             weak = (
                 whatever.get(label, ()) if isinstance(whatever, Mapping) else whatever
             )
@@ -175,9 +195,12 @@ class Right:
         checks = tuple(checks)
         told = self.says.get("mistakes", {})
         names = [n for m in self.mistakes for n in (m.of or m.name, m.name)]
-        silent = [m.name for m in self.mistakes if (m.of or m.name) not in told]
-        if silent:
-            raise ValueError(f"{key}: there is no sentence for {', '.join(silent)}")
+        expects = [expect for check in checks for expect in check.expects]
+        above = {n for e in expects for n in e.upstream}  # never told, if only there
+        above -= {n for e in expects for n in e.wrong if n not in e.upstream}
+        silent = {m.of or m.name for m in self.mistakes if m.name not in above}
+        if silent - set(told):
+            raise ValueError(f"{key}: no sentence for {', '.join(silent - set(told))}")
         fields = {
             "title": self.says.get("title", key),
             "points": sum(check.points for check in checks),
@@ -185,6 +208,7 @@ class Right:
             "sentences": {name: told[name] for name in names if name in told},
             "of": {m.name: m.of for m in self.mistakes if m.of},
             "near": tuple(m.name for m in self.mistakes if m.near),
+            "breaks": tuple(m.name for m in self.mistakes if m.breaks),
             "right": self.says.get("right", ""),
         }
         return Question(key=key, checks=checks, **{**fields, **more})

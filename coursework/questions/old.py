@@ -11,6 +11,12 @@ from typing import Any
 from bncheck import form
 from bncheck.form import Check, Expect, Own
 
+# Statistics over other axes have other shapes: what breaks later follows from that.
+STRUCTURAL = frozenset(
+    ("stats-over-features", "stats-over-all", "per-pixel", "per-image", "per-channel",
+     "over-channels", "over-batch", "over-all", "batch-axis", "reshape-mixes", "layer",
+     "interleaved", "wrong-axis")
+)  # fmt: skip
 ANY = "*"  # in place of a mistake's value: whatever differs is this mistake
 
 
@@ -35,7 +41,17 @@ def Question(  # noqa: N802
     names = {n for c in new for e in c.expects for n in (*e.wrong, *e.whatever)}
     of = {n: n.partition("#")[0] for n in names if "#" in n}
     return form.Question(
-        key, title, points, functions, new, sentences, of, kind, observer, fatal
+        key,
+        title,
+        points,
+        functions,
+        new,
+        sentences,
+        of,
+        kind,
+        observer,
+        fatal,
+        breaks=tuple(STRUCTURAL),
     )
 
 

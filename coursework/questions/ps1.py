@@ -32,7 +32,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
     bn_param["running_var"] = momentum * running_var + (1 - momentum) * var
     x_hat = away / std
     out = gamma * x_hat + beta
-    return out, (x_hat, std, gamma)
+    return out, (x, mu, var, eps, std, x_hat, gamma, beta)
 
 
 # --- q1: training mode ----------------------------------------------------------------
@@ -47,8 +47,9 @@ TRAIN = Right(batchnorm_forward, says=sentences("ps1", "q1"), mistakes=[
     M("variance-around-zero", VAR, "(x**2).mean(0)"),
     M("mean-distance", VAR, "np.abs(away).mean(0) ** 2"),
     M("stats-over-features", STATISTICS, "mu = x.mean(1, keepdims=True)\naway = x - mu\n"
-      "var = (away**2).mean(1, keepdims=True)"),
-    M("stats-over-all", STATISTICS, "mu = x.mean()\naway = x - mu\nvar = (away**2).mean()"),
+      "var = (away**2).mean(1, keepdims=True)", breaks=True),
+    M("stats-over-all", STATISTICS, "mu = x.mean()\naway = x - mu\nvar = (away**2).mean()",
+      breaks=True),
     *shared.affine_mistakes(),
     M("one-pass-variance"),
     M("input-overwritten"),
@@ -139,11 +140,11 @@ RUNNING = Right(batchnorm_forward, says=sentences("ps1", "q2"), mistakes=[
       ' = bn_param["running_var"], bn_param["running_mean"]'),
     M("starts-at-one", START_VAR, START_VAR.replace("zeros", "ones")),
     M("stats-over-features", STATISTICS,
-      "mu = x.mean(1)\nvar = x.var(1)\naway, running_mean, running_var = x, 0.0, 0.0"),
+      "mu = x.mean(1)\nvar = x.var(1)\naway, running_mean, running_var = x, 0.0, 0.0", breaks=True),
     M("stats-over-features-column", STATISTICS, "mu = x.mean(1, keepdims=True)\n"
       "away = x - mu\nvar = x.var(1, keepdims=True)", of="stats-over-features"),
     M("stats-over-all", STATISTICS,
-      "mu = x.mean()\nvar = x.var()\naway, running_mean, running_var = x, 0.0, 0.0"),
+      "mu = x.mean()\nvar = x.var()\naway, running_mean, running_var = x, 0.0, 0.0", breaks=True),
     M("stats-over-all-one", STATISTICS, "mu = x.mean()\naway = x - mu\nvar = x.var()",
       of="stats-over-all"),
     M("sum-not-variance", VAR, "(away**2).sum(0)"),
