@@ -118,7 +118,7 @@ class Right:
         floor: float = 0.0,
         loose: Sequence[str] = (),
         own: Own | None = None,
-        forward: tuple[int, float] | None = None,
+        forward: tuple[int, float, float] | None = None,
     ) -> Check:
         """Expect of some calls what the right functions give; know what mistakes give.
 
@@ -139,8 +139,9 @@ class Right:
             Labels in which axes of length 1 do not matter.
         own : Own, optional
             ``Own()`` for running statistics.
-        forward : tuple of (int, float), optional
-            For gradients: the call of the forward function, and the step h of `Own`.
+        forward : tuple of (int, float, float), optional
+            For gradients: the call of the forward function, the step h of `Own`, and
+            how near its output must be to the right one.
         """
         last = len(calls) - 1
         places = {
@@ -181,8 +182,8 @@ class Right:
             )  # fmt: skip
 
         if forward:
-            out = expected(forward[0], 0, "out", min(tol, 1e-7))
-            own = Own(out, forward[1])
+            call, h, near = forward
+            own = Own(expected(call, 0, "out", near), h)
         expects = tuple(expected(*place, label, tol) for label, place in places.items())
         when = self.says.get("when", {}).get(category, "")
         return Check(category, points, tuple(made), expects, own, when)
@@ -195,18 +196,19 @@ class Right:
         checks = tuple(checks)
         told = self.says.get("mistakes", {})
         names = [n for m in self.mistakes for n in (m.of or m.name, m.name)]
+        of = {m.name: m.of for m in self.mistakes if m.of}
         expects = [expect for check in checks for expect in check.expects]
-        above = {n for e in expects for n in e.upstream}  # never told, if only there
-        above -= {n for e in expects for n in e.wrong if n not in e.upstream}
-        silent = {m.of or m.name for m in self.mistakes if m.name not in above}
-        if silent - set(told):
-            raise ValueError(f"{key}: no sentence for {', '.join(silent - set(told))}")
+        seen = {n for e in expects for n in (*e.wrong, *e.whatever)}
+        seen -= {n for e in expects for n in e.upstream}
+        silent = {of.get(name, name) for name in seen} - set(told)
+        if silent:
+            raise ValueError(f"{key}: no sentence for {', '.join(sorted(silent))}")
         fields = {
             "title": self.says.get("title", key),
             "points": sum(check.points for check in checks),
             "functions": tuple(self.trees),
             "sentences": {name: told[name] for name in names if name in told},
-            "of": {m.name: m.of for m in self.mistakes if m.of},
+            "of": of,
             "near": tuple(m.name for m in self.mistakes if m.near),
             "breaks": tuple(m.name for m in self.mistakes if m.breaks),
             "right": self.says.get("right", ""),
@@ -217,7 +219,8 @@ class Right:
 def twins(question: Question) -> list[tuple[str, str]]:
     """Return pairs of different mistakes that give the same in all checks."""
     expects = [e for check in question.checks for e in check.expects]
-    names = list(dict.fromkeys(name for e in expects for name in e.wrong))
+    above = {name for e in expects for name in e.upstream}
+    names = list(dict.fromkeys(n for e in expects for n in e.wrong if n not in above))
     of = question.of
     return [
         (a, b)

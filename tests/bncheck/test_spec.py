@@ -136,8 +136,9 @@ def test_names_are_given_once_and_have_sentences():
             mistake("m", "x - x.mean(0)", "x"), mistake("m", "x - x.mean(0)", "0 * x")
         )
     made = right(mistake("unheard", "x - x.mean(0)", "x"))
+    checks = [made.check("values", 1.0, [("scale", X, 3.0)], {"out": 0})]
     with pytest.raises(ValueError, match="no sentence for unheard"):
-        made.question("q", [])
+        made.question("q", checks)
 
 
 def test_two_mistakes_that_give_the_same_are_found():
