@@ -116,7 +116,7 @@ def tell_safely(facts: Raised, words: Collection[str], labels: Collection[str]) 
     known = isinstance(own, type) and issubclass(own, BaseException)
     message = facts.message if _is_safe(facts, words) else ""
     found = re.fullmatch(r"(cell \d+|your code), line (\d{1,4})", facts.place)
-    here = bool(found) and (found[1] == "your code" or found[1] in labels)
+    here = found is not None and found[1] in ("your code", *labels)
     kind = facts.kind if known else "an error"
     return tell(Raised(kind, _without_large(message), facts.place if here else ""))
 
@@ -161,23 +161,25 @@ def machine_error(error: BaseException) -> str:
         Type, the system's own words, and the module; no word of the exception's.
     """
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        frames = traceback.extract_tb(error.__traceback__)
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        frames = traceback.extract_tb(cause.__traceback__)
         own = [i for i, f in enumerate(frames) if f.filename.startswith(OWN_FILES)]
         below = frames[own[-1] + 1 :] if own else frames
         importing = any(
             f.name == "<module>" and not f.filename.startswith("<") for f in below
         )
-        if isinstance(error, OSError | ImportError) and (importing or not own):
-            words = os.strerror(error.errno) if getattr(error, "errno", None) else ""
-            missing = str(getattr(error, "name", None) or "")
+        if isinstance(cause, OSError | ImportError) and (importing or not own):
+            number = getattr(cause, "errno", None)
+            words = os.strerror(number) if number else ""
+            missing = str(getattr(cause, "name", None) or "")
             if re.fullmatch(r"[\w.]{1,80}", missing):
                 words = f"no module {missing}"
             module = re.sub(r"\W", "", Path(below[-1].filename).stem) if below else ""
             place = f" in {module[:40]}, line {below[-1].lineno}" if module else ""
-            return f"{name_of(error)}{': ' + words if words else ''}{place}"
-        error = error.__cause__ or error.__context__
+            return f"{name_of(cause)}{': ' + words if words else ''}{place}"
+        cause = cause.__cause__ or cause.__context__
     return ""
 
 

@@ -188,14 +188,17 @@ class Right:
         when = self.says.get("when", {}).get(category, "")
         return Check(category, points, tuple(made), expects, own, when)
 
-    def question(self, key: str, checks: Iterable[Check], **more: Any) -> Question:
+    def question(
+        self, key: str, checks: Iterable[Check], first: Mapping[str, str] = {}, **more: Any
+    ) -> Question:  # fmt: skip
         """Put the checks together; points are their sum, names those of the functions.
 
-        ``more`` are other fields of `Question`; a key that stands there wins.
+        ``first`` are sentences of other mistakes, which come first; ``more`` are other
+        fields of `Question`, which win.
         """
         checks = tuple(checks)
-        told = self.says.get("mistakes", {})
-        names = [n for m in self.mistakes for n in (m.of or m.name, m.name)]
+        told = {**first, **self.says.get("mistakes", {})}
+        names = [*first, *(n for m in self.mistakes for n in (m.of or m.name, m.name))]
         of = {m.name: m.of for m in self.mistakes if m.of}
         expects = [expect for check in checks for expect in check.expects]
         seen = {n for e in expects for n in (*e.wrong, *e.whatever)}

@@ -80,7 +80,7 @@ def function(
     Parameters
     ----------
     right : Right
-        The right function, its mistakes and their sentences.
+        The right function, before others that it calls; mistakes and sentences.
     results : sequence of str
         Names of what it returns.
     inputs : sequence of tuple
@@ -88,7 +88,7 @@ def function(
     tol : float
         Largest difference, relative to the largest value.
     """
-    (name,) = right.trees
+    name = next(iter(right.trees))
     checks = []
     for arguments in inputs:
         call = (name, *arguments)
@@ -101,7 +101,7 @@ def function(
         )
         checks.append(right.check("results", 1.0, [call], given, tol))
     asked = right.question(
-        "", checks, kind="function", points=1.0, results=tuple(results)
-    )
-    told = {OVERWRITTEN: say("overwritten", of="open"), **asked.sentences}
-    return replace(asked, sentences=told, near=(OVERWRITTEN, *asked.near))
+        "", checks, {OVERWRITTEN: say("overwritten", of="open")}, kind="function",
+        points=1.0, functions=(name,), results=tuple(results),
+    )  # fmt: skip
+    return replace(asked, near=(OVERWRITTEN, *asked.near))
