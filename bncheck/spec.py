@@ -189,7 +189,8 @@ class Right:
         return Check(category, points, tuple(made), expects, own, when)
 
     def question(
-        self, key: str, checks: Iterable[Check], first: Mapping[str, str] = {}, **more: Any
+        self, key: str, checks: Iterable[Check], first: Mapping[str, str] = {},
+        **more: Any,
     ) -> Question:  # fmt: skip
         """Put the checks together; points are their sum, names those of the functions.
 
