@@ -2,7 +2,7 @@
 
 Rooms: `functional` (the mathematics), `relatives` (layer, group, instance and RMS
 norm), `ops` (the rest of a network), `module` and `layers` (with state), `graph` (the
-computation graph), `training`, `data`, `checks`, `exercises`, `plotting`. NumPy is all
+computation graph), `training`, `data`, `checks`, `plotting`. NumPy is all
 that ``import bnlib`` needs.
 """
 
