@@ -93,28 +93,32 @@ def read_submission(data: bytes, name: str, wanted: Sequence[str]) -> Submission
     submission : Submission
         The student's name is the file's name without its ending.
     """
-    notes: list[str] = []
+    of_file: list[str] = []
+    of_names: list[str] = []  # on what is graded
+    others: list[str] = []
     file = clean(PurePosixPath(name.replace("\\", "/")).name)
     chunks, answers, shapes = [], {}, {}
     items: list[Item] = []
     try:
-        cells = _cells(data, file, notes)
-        answers = _answers(cells, notes)
+        cells = _cells(data, file, of_file)
+        answers = _answers(cells, others)
         for cell in cells:
-            items += split(cell, notes)
+            items += split(cell, others)
             if len(items) >= MOST_PARTS:
-                notes.append(
+                of_file.append(
                     f"more than {MOST_PARTS} statements: the rest was not read"
                 )
                 break
-        chosen = choose(items, wanted, cells, notes)
+        chosen = choose(items, wanted, cells, of_names)
         chunks = [(item.place, item.source) for item in chosen]
         shapes = shapes_of(chosen, wanted)
         bound = {name for item in chosen for name in item.binds}
         if not any(fnmatchcase(name, entry) for name in bound for entry in wanted):
-            notes.append("none of the graded functions stands in the code of this file")
+            none = "none of the graded functions stands in the code of this file"
+            of_names.append(none)
     except Unparsable as error:  # what is nested too deeply for every other net
-        notes.append(f"the file could not be read ({type(error).__name__})")
+        of_file.append(f"the file could not be read ({type(error).__name__})")
+    notes = [*of_file, *of_names, *others]
     if len(notes) > MOST_NOTES:
         notes[MOST_NOTES:] = [f"and {len(notes) - MOST_NOTES} notes more"]
     student, digest = file.rpartition(".")[0] or file, hashlib.sha256(data).hexdigest()

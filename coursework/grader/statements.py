@@ -357,6 +357,10 @@ def _note_name(
             notes.append(f"{name} stands in a text cell ({cell.place}): {fix}")
         elif found and found[1]:
             notes.append(f"{name} is commented out ({cell.place})")
+        elif found:
+            line = cell.text.count("\n", 0, found.start()) + 1
+            place = f"{cell.place}, line {line}"
+            notes.append(f"{name} stands in a part that does not parse ({place})")
 
 
 def _where(item: Item) -> str:

@@ -320,10 +320,11 @@ def test_answers_are_joined_cleaned_and_cut():
     assert read(none).answers["ps1.w1"] == ""
     long = read(notebook(words(mark + "a" * 30_000)))
     assert len(long.answers["ps1.w1"]) == 20_000
-    assert "cut" in long.notes[0]
+    assert any("was cut" in note for note in long.notes)
     two = words("**Answer ps1.ai** (0 points)\nNobody.\n**Answer ps1.w1**\nYes.")
     assert read(notebook(two)).answers == {"ps1.ai": "Nobody.", "ps1.w1": "Yes."}
-    assert "picture" in read(notebook(words(mark + "![a](attachment:b.png)"))).notes[0]
+    picture = read(notebook(words(mark + "![a](attachment:b.png)")))
+    assert any("refers to a picture" in note for note in picture.notes)
     exported = "# **Answer ps1.w1**\n#\n# Because.\n\nx = 1\n"
     assert read(exported, "a.py").answers == {"ps1.w1": "Because."}
 
@@ -397,3 +398,15 @@ def test_a_library_or_builtin_that_is_overwritten_is_named(line):
         f"{name} is set again in cell 2: forward then uses that, not the first {name}"
     ]
     assert read(notebook(line, define)).notes == []
+
+
+def test_what_decides_comes_before_the_other_notes():
+    old = ["print 1", "print 2\nx = 3", "def forward(x):\n    print x\n    return x\n"]
+    got = read(notebook(*old * 8))
+    assert (
+        got.notes[0] == "none of the graded functions stands in the code of this file"
+    )
+    assert (
+        got.notes[1] == "forward stands in a part that does not parse (cell 3, line 1)"
+    )
+    assert len(got.notes) > 8
