@@ -1,9 +1,9 @@
 """bnlib: batch normalization in NumPy, written to be read.
 
-Rooms: `functional` (the mathematics), `relatives` (layer, group, instance and RMS
-norm), `ops` (the rest of a network), `module` and `layers` (with state), `graph` (the
-computation graph), `training`, `data`, `checks`, `plotting`. NumPy is all
-that ``import bnlib`` needs.
+Rooms: `functional` (batch norm and its relatives), `ops` (the rest of a network),
+`layers` (both with state), `graph` (the computation graph), `training`, `data`, `roses`
+(drawn images), `conventions` (what each framework means by its words), `checks`,
+`plotting`. NumPy is all that ``import bnlib`` needs.
 """
 
 __version__ = "0.1.0"

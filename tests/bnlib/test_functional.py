@@ -1,41 +1,15 @@
+"""Batch norm and its relatives: torch's numbers, conventions, caches and precision."""
+
 import inspect
 import subprocess
 import sys
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from as_in_torch import AsInTorch, Op
 from oracle import SHAPES, assert_close, draw, load_torch, reference
 
 import bnlib.functional as F
-
-
-class Op(NamedTuple):
-    """One call that reads the same in bnlib and in torch, and its backward."""
-
-    name: str
-    call: object  # (functional namespace, *arrays) -> y
-    shapes: tuple  # of the arrays: x first; None where the argument is left out
-
-    def __str__(self):
-        return self.name
-
-    def arrays(self, dtype=np.float64):
-        return [
-            None if shape is None else draw(shape, dtype, seed)
-            for seed, shape in enumerate(self.shapes)
-        ]
-
-    def backward(self, grad_output, cache):
-        name = self.name.split()[0] + "_backward"
-        grads = getattr(F, name)(grad_output, cache)
-        return grads if isinstance(grads, tuple) else (grads,)
-
-    def run(self, arrays, seed=9):
-        """Return y, the gradients, and what the backward pass needs to run again."""
-        y, cache = self.call(F, *arrays)
-        grad_output = draw(y.shape, y.dtype, seed)
-        return y, self.backward(grad_output, cache), (grad_output, cache)
 
 
 def norm_ops():
@@ -86,81 +60,9 @@ def norm_ops():
             )
 
 
-def layer_ops():
-    yield Op("linear bias", lambda f, *a: f.linear(*a), ((5, 3), (4, 3), (4,)))
-    yield Op("linear", lambda f, x, w: f.linear(x, w), ((5, 3), (4, 3)))
-    yield Op("linear one row", lambda f, *a: f.linear(*a), ((1, 3), (1, 3), (1,)))
-    for stride, padding, kernel in [(1, 0, (3, 3)), (1, 1, (3, 3)), (2, 1, (3, 2))]:
-        for bias in ((4,), None):
-            yield Op(
-                f"conv2d stride {stride} padding {padding} bias {bias}",
-                lambda f, x, w, b, s=stride, p=padding: f.conv2d(
-                    x, w, b, stride=s, padding=p
-                ),
-                ((2, 3, 6, 5), (4, 3, *kernel), bias),
-            )
-    yield Op("conv2d 1x1", lambda f, *a: f.conv2d(*a), ((2, 3, 4, 4), (2, 3, 1, 1)))
-    for name in ("relu", "sigmoid", "tanh"):
-        yield Op(name, lambda f, x, n=name: getattr(f, n)(x), ((4, 3, 5),))
-
-
-OPS = [*norm_ops(), *layer_ops()]
-every_op = pytest.mark.parametrize("op", OPS, ids=str)
-
-
-@every_op
-def test_forward_and_backward_agree_with_torch(op):
-    arrays = op.arrays()
-    y, grads, (grad_output, _) = op.run(arrays)
-    y_torch, grads_torch = reference(op.call, grad_output, *arrays)
-    assert_close(y, y_torch)
-    expected = grads_torch + [None] * (len(grads) - len(grads_torch))
-    assert len(grads) == len(expected)
-    for ours, theirs in zip(grads, expected, strict=True):
-        assert_close(ours, theirs)
-
-
-@every_op
-def test_float32_is_kept_and_near_float64(op):
-    y, grads, _ = op.run(op.arrays(np.float32))
-    y64, grads64, _ = op.run(op.arrays())
-    for ours, exact in zip((y, *grads), (y64, *grads64), strict=True):
-        assert (ours is None) == (exact is None)
-        if ours is not None:
-            assert_close(ours, exact.astype(np.float32), rtol=2e-5)
-
-
-@every_op
-def test_arguments_stay_as_they_were(op):
-    arrays = [a for a in op.arrays() if a is not None]
-    copies = [a.copy() for a in arrays]
-    left_out = [None] * (len(op.shapes) - len(arrays))
-    _, grads, (grad_output, cache) = op.run([*arrays, *left_out])
-    upstream = grad_output.copy()
-    again = op.backward(grad_output, cache)
-    for before, after in zip([*copies, upstream], [*arrays, grad_output], strict=True):
-        np.testing.assert_array_equal(before, after)
-    for first, second in zip(grads, again, strict=True):
-        np.testing.assert_array_equal(first, second)
-
-
-@every_op
-def test_layout_of_the_input_does_not_matter(op):
-    arrays = op.arrays()
-    x = arrays[0]
-    wide = np.zeros(tuple(2 * n for n in x.shape))
-    strided = wide[tuple(slice(None, None, 2) for _ in x.shape)]
-    strided[...] = x
-    frozen = x.copy()
-    frozen.flags.writeable = False
-    y, grads, (grad_output, _) = op.run(arrays)
-    for other in (x.T.copy().T, strided, frozen, x[::-1].copy()[::-1]):
-        y_other, cache = op.call(F, other, *arrays[1:])
-        assert_close(y_other, y, rtol=1e-12)
-        odd = np.asfortranarray(grad_output)
-        odd.flags.writeable = False
-        for ours, expected in zip(op.backward(odd, cache), grads, strict=True):
-            assert_close(ours, expected, rtol=1e-12)
+@pytest.mark.parametrize("op", list(norm_ops()), ids=str)
+class TestNorms(AsInTorch):
+    """Batch, layer, group, instance and RMS norm."""
 
 
 # --- batch norm: statistics, modes, convention of the running averages
@@ -258,6 +160,56 @@ def test_only_one_of_weight_and_bias():
         assert_close(grad_bias, grads[2])
 
 
+# --- one idea, other index sets
+
+N, C, L, G = 4, 6, 5, 2
+SETS = {  # norm -> (how it is called, the shape in which its sets lie along these axes)
+    "batch": (lambda x: F.batch_norm(x, training=True), (N, C, L), (0, 2)),
+    "instance": (lambda x: F.instance_norm(x), (N, C, L), (2,)),
+    "group": (lambda x: F.group_norm(x, G), (N, G, C // G, L), (2, 3)),
+    "layer": (lambda x: F.layer_norm(x, (C, L)), (N, C, L), (1, 2)),
+}
+
+
+@pytest.mark.parametrize("norm", SETS)
+def test_each_norm_standardizes_its_own_sets(norm):
+    run, shape, axes = SETS[norm]
+    x, grad_output = draw((N, C, L)), draw((N, C, L), seed=1)
+    y, cache = run(x)
+    x_hat, inv_std = F.standardize(x.reshape(shape), axes)
+    assert_close(y, x_hat.reshape(x.shape), rtol=1e-14)
+    assert_close(cache.inv_std, inv_std.ravel(), rtol=1e-14)
+    upstream = grad_output.reshape(shape)
+    grad_x = F.standardize_backward(upstream, x_hat, inv_std, axes)
+    assert_close(
+        F.norm_backward(grad_output, cache)[0], grad_x.reshape(x.shape), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("axes", [0, -1, (1, 2), (0, 2), (0, 1, 2)])
+def test_standardize_is_the_textbook_formula(axes):
+    x = draw((3, 4, 5))
+    x_hat, inv_std = F.standardize(x, axes, eps=0.1)
+    expected = 1 / np.sqrt(x.var(axes, keepdims=True) + 0.1)
+    assert_close(inv_std, expected)
+    assert_close(x_hat, (x - x.mean(axes, keepdims=True)) * expected)
+
+
+def test_standardize_names_axes_that_are_no_neighbours():
+    with pytest.raises(ValueError, match=r"neighbours, got \(0, 2\)"):
+        F.standardize(draw((3, 4, 5)), 1)
+
+
+def test_input_gradient_can_be_left_out():
+    x, mean, var, weight, bias = bn_case((4, 3, 5))
+    for training in (True, False):
+        _, cache = F.batch_norm(x, mean, var, weight, bias, training)
+        full, lean = (F.norm_backward(x, cache, wanted) for wanted in (True, False))
+        assert full[0] is not None
+        assert lean[0] is None
+        np.testing.assert_array_equal(full[1:], lean[1:])
+
+
 # --- numerics
 
 
@@ -268,6 +220,14 @@ def test_variance_at_a_mean_of_1e8():
     y, cache = F.batch_norm(x, training=True)
     np.testing.assert_allclose(cache.var, exact, rtol=1e-6)
     np.testing.assert_allclose(y.std(axis=0), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("offset", "atol"), [(0, 3e-6), (1, 3e-6), (1e4, 0.02)])
+def test_float32_sums_over_many_rows(offset, atol):
+    x = (offset + np.random.default_rng(2).normal(size=(4096, 8))).astype(np.float32)
+    y, _ = F.batch_norm(x, training=True)
+    exact, _ = F.batch_norm(x.astype(np.float64), training=True)
+    np.testing.assert_allclose(y, exact, rtol=3e-6, atol=atol)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "group", "instance"])
@@ -355,26 +315,6 @@ def test_instance_norm_running_statistics(use_input_stats, momentum):
         grads = F.instance_norm_backward(grad_output, cache)
         for ours, expected in zip(grads, grads_torch, strict=True):
             assert_close(ours, expected)
-
-
-def test_cross_entropy_agrees_with_torch():
-    torch = load_torch()
-    for logits in (draw((6, 4)), 1e3 * draw((6, 4))):
-        target = np.array([0, 3, 1, 1, 2, 0])
-        loss, cache = F.cross_entropy(logits, target)
-        z = torch.tensor(logits, requires_grad=True)
-        loss_torch = torch.nn.functional.cross_entropy(z, torch.tensor(target))
-        loss_torch.backward()
-        np.testing.assert_allclose(loss, loss_torch.item(), rtol=1e-10)
-        grad = F.cross_entropy_backward(cache)
-        assert_close(grad, z.grad.numpy())
-        np.testing.assert_array_equal(grad, F.cross_entropy_backward(cache))
-
-
-def test_sigmoid_does_not_overflow():
-    with np.errstate(all="raise"):
-        y, _ = F.sigmoid(np.array([[-1e3, 0.0, 1e3]]))
-    assert_close(y, np.array([[0.0, 0.5, 1.0]]))
 
 
 # --- the module as a whole

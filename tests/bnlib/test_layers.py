@@ -415,15 +415,28 @@ def test_backward_before_forward_says_so():
             layer.backward(np.ones((5, 3), np.float32))
 
 
-def test_input_gradient_can_be_left_out():
-    x, grad_output = draw((5, 4)), draw((5, 3))
-    full, lean = small_net(), small_net()
+@every_twin
+def test_input_gradient_can_be_left_out(name):
+    make, _, shape = TWINS[name]
+    full, lean = make(), make()
     for net, wanted in ((full, True), (lean, False)):
-        net(x)
-        grad_x = net.backward(grad_output, input_grad=wanted)
+        y = net(draw(shape))
+        grad_x = net.backward(draw(y.shape, seed=12), input_grad=wanted)
         assert (grad_x is not None) == wanted
     for p, q in zip(full.parameters(), lean.parameters(), strict=True):
         assert_close(p.grad, q.grad)
+
+
+def test_only_the_first_layer_leaves_its_input_gradient_out():
+    inner = L.Sequential(L.Linear(4, 3, rng=rng(), **f64), L.ReLU())
+    net = L.Sequential(inner, L.Linear(3, 2, rng=rng(), **f64))
+    asked = []
+    for layer in (*inner, net[1]):
+        whole = layer.backward
+        layer.backward = lambda g, w, whole=whole: asked.append(w) or whole(g, w)
+    net(draw((5, 4)))
+    assert net.backward(draw((5, 2)), input_grad=False) is None
+    assert asked == [True, True, False]  # in reverse: last, inner ReLU, inner Linear
 
 
 @pytest.mark.parametrize(
