@@ -211,11 +211,10 @@ def norm_backward(
         return None, grad_weight, grad_bias
     gamma = None if cache.weight is None else cache.weight.reshape(-1)
     if cache.sets == cache.channels:  # one gamma for each set: it leaves the means
-        m = dy.shape[0] * dy.shape[2]
+        dx_hat, m = dy, dy.shape[0] * dy.shape[2]
         mean: Array = sum_dy / m
         along: Array = sum_dy_x_hat / m
         scale = cache.inv_std if gamma is None else gamma * cache.inv_std
-        dx_hat = dy
     else:
         dx_hat = (dy if gamma is None else dy * gamma[:, None]).reshape(cache.sets)
         x_hat, scale = x_hat.reshape(cache.sets), cache.inv_std
@@ -295,10 +294,8 @@ def standardize_backward(
     ----------
     grad_x_hat : ndarray, like x_hat
         Gradient with respect to the normalized values.
-    x_hat, inv_std : ndarray
-        From `standardize`.
-    axes : int or tuple of int
-        As in `standardize`.
+    x_hat, inv_std, axes
+        From `standardize`, and as in it.
 
     Returns
     -------
@@ -412,15 +409,13 @@ def batch_norm_backward_six(
 
     Parameters
     ----------
-    grad_output : ndarray, like x
-        Gradient of the loss with respect to y.
-    cache : NormCache
-        From `batch_norm` in training mode.
+    grad_output, cache
+        As in `norm_backward`; the cache comes from `batch_norm` in training mode.
 
     Returns
     -------
-    grad_x, grad_weight, grad_bias : ndarray
-        As from `batch_norm_backward`.
+    grad_x, grad_weight, grad_bias
+        As from `norm_backward`.
 
     Raises
     ------
@@ -475,15 +470,13 @@ def layer_norm(
         Shape of the trailing axes that are normalized together.
     weight, bias : ndarray of shape normalized_shape, optional
         Gamma and beta, one for each position.
-    eps : float, >= 0
-        Added to the variance.
+    eps
+        As in `batch_norm`.
 
     Returns
     -------
-    y : ndarray, like x
-        Output.
-    cache : NormCache
-        For `layer_norm_backward`.
+    y, cache
+        As from `batch_norm`; for `layer_norm_backward`.
 
     Raises
     ------
@@ -569,15 +562,13 @@ def group_norm(
         Input.
     num_groups : int
         Number of groups; it must divide C.
-    weight, bias : ndarray of shape (C,), optional
-        Gamma and beta, one for each channel.
-    eps : float, >= 0
-        Added to the variance.
+    weight, bias, eps
+        As in `batch_norm`.
 
     Returns
     -------
     y, cache
-        As from `layer_norm`; for `group_norm_backward`.
+        As from `batch_norm`; for `group_norm_backward`.
 
     Raises
     ------

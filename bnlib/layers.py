@@ -361,10 +361,8 @@ class Conv2d(_Learned):
         Whether a bias, at first 0, is added.
     rng : numpy.random.Generator
         Source of the initial weights.
-    init : {"he", "lecun"} or float
+    init, dtype
         As in `Linear`; the fan-in is ``in_channels * kernel_size**2``.
-    dtype : dtype
-        float32 or float64.
     """
 
     _backward = staticmethod(F.conv2d_backward)
@@ -541,12 +539,10 @@ class LayerNorm(_Norm):
     ----------
     normalized_shape : int or sequence of int
         Shape of the trailing axes.
-    eps : float
-        Added to the variance.
     elementwise_affine, bias : bool
         Whether gamma exists, and with it beta.
-    dtype : dtype
-        float32 or float64.
+    eps, dtype
+        As in `BatchNorm1d`.
     """
 
     def __init__(
@@ -577,12 +573,8 @@ class GroupNorm(_Norm):
     ----------
     num_groups, num_channels : int
         Groups, and channels C that they divide.
-    eps : float
-        Added to the variance.
-    affine : bool
-        Whether gamma and beta exist.
-    dtype : dtype
-        float32 or float64.
+    eps, affine, dtype
+        As in `BatchNorm1d`.
     """
 
     def __init__(
@@ -613,14 +605,10 @@ class RMSNorm(_Norm):
 
     Parameters
     ----------
-    normalized_shape : int or sequence of int
-        Shape of the trailing axes.
+    normalized_shape, elementwise_affine, dtype
+        As in `LayerNorm`; there is no beta.
     eps : float or None
         Added to the mean square; None is the spacing of the dtype at 1.
-    elementwise_affine : bool
-        Whether gamma exists.
-    dtype : dtype
-        float32 or float64.
     """
 
     def __init__(

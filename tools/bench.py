@@ -34,8 +34,8 @@ SHAPES = ((60, 100), (256, 1024), (4096, 512), (32, 64, 28, 28), (32, 256, 14, 1
 CONVOLUTIONS = (((60, 1, 28, 28), 8), ((60, 8, 14, 14), 16))  # input, channels out
 ROUNDS, STEPS = 15, 100
 
-# The aims: torch takes this many times as long for a training step; batch norm makes a
-# step at most this much longer; a layer on images takes at most this many times torch's.
+# The aims: torch takes this many times as long for a training step; batch norm makes
+# a step at most this much longer; on images a layer takes at most this times torch's.
 STEP_AIM, NORM_AIM, HASWELL_NORM_AIM, IMAGE_AIM = 1.8, 1.4, 1.3, 1.5
 
 

@@ -144,6 +144,25 @@ def test_cache_holds_the_biased_statistics_of_the_batch(shape):
     assert cache.x_hat.shape == y.shape == shape
 
 
+@pytest.mark.parametrize("norm", ["batch", "layer", "group", "instance", "rms"])
+def test_output_and_statistics_are_the_callers_own(norm):
+    x, mean, var, *_ = bn_case((4, 3, 5))
+    run = {
+        "batch": lambda: F.batch_norm(x, mean, var, training=False),
+        "layer": lambda: F.layer_norm(x, (3, 5)),
+        "group": lambda: F.group_norm(x, 3),
+        "instance": lambda: F.instance_norm(x),
+        "rms": lambda: F.rms_norm(x, (3, 5)),
+    }[norm]
+    y, cache = run()
+    before = F.norm_backward(x, cache)[0]
+    for mine in (y, mean, var):
+        mine += 1  # none of them is what the backward pass will read
+    np.testing.assert_array_equal(F.norm_backward(x, cache)[0], before)
+    if norm == "batch":
+        assert_close(cache.mu, mean - 1)
+
+
 def test_only_one_of_weight_and_bias():
     x, _, _, weight, bias = bn_case((5, 3))
     grad_output = draw((5, 3), seed=5)
