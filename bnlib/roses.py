@@ -1,10 +1,10 @@
 """Drawn roses: a small, honest world in which to study covariate shift.
 
 An image shows one flat shape in front of green leaves. The shape is a *rose* (the
-rhodonea curve, ``r = R |cos(p t / 2)|`` with p petals) or it is not (a disc, an ellipse,
-a rectangle or a polygon). The label is the shape alone. A *domain* is a colour: by
-default roses and other shapes of a domain have the same colours, so that a change of
-domain moves P(x) and leaves P(y | x) in place.
+rhodonea curve, ``r = R |cos(p t / 2)|`` with p petals) or it is not (a disc, an
+ellipse, a rectangle or a polygon). The label is the shape alone. A *domain* is a
+colour: by default roses and other shapes of a domain have the same colours, so that a
+change of domain moves P(x) and leaves P(y | x) in place.
 """
 
 from collections.abc import Sequence
