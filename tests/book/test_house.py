@@ -21,7 +21,6 @@ def test_one_version_everywhere():
     assert str(cited["date-released"]) == date
 
 
-<<<<<<< HEAD
 def test_what_the_page_on_the_house_names_is_there():
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     named = re.findall(r"`([\w./]+)`", text)
@@ -49,7 +48,8 @@ def test_tests_stand_in_folders_of_the_names_of_what_they_test():
     here = {p.name for p in (ROOT / "tests").iterdir() if p.is_dir()}
     assert here - {"__pycache__", "support", "book"} == tested
     assert list((ROOT / "tests").glob("test_*.py")) == []
-=======
+
+
 def test_the_library_page_shows_each_public_module_once():
     modules = pkgutil.iter_modules(bnlib.__path__)
     public = {m.name for m in modules if not (m.ispkg or m.name.startswith("_"))}
@@ -57,4 +57,3 @@ def test_the_library_page_shows_each_public_module_once():
     shown = re.findall(r"automodule:: bnlib\.(\w+)", page)
     assert sorted(shown) == sorted(public)
     assert len(public) == 10
->>>>>>> 2d0dcb4 (The library page shows each module once: tested; no constant that only a test reads)
