@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bnlib.conventions import CONVENTIONS, Convention
+from bnlib.conventions import CONVENTIONS, REASONS, SENTENCES, Convention
 from frameworks.registry import FRAMEWORKS, HERE
 
 Record = dict[str, Any]
@@ -29,13 +29,23 @@ WEIGHS = {
 }
 FIELDS = (
     "title",
+    "versions",
     "momentum_name",
     "weighs",
     "momentum",
     "eps_name",
     "eps",
+    "min_eps",
+    "eps_range",
     "stored",
+    "stored_fused",
     "axis",
+    "axes",
+    "initial_var",
+    "first_replaces",
+    "count_unit",
+    "cumulative",
+    "lacks",
 )
 
 
@@ -224,23 +234,27 @@ def questions() -> str:
     return "\n".join(parts)
 
 
-def form_data() -> dict[str, dict[str, Any]]:
-    """Return what the form needs of each convention, ready for JSON.
+def form_data() -> Record:
+    """Return what the form needs of `bnlib.conventions`, ready for JSON.
 
     Returns
     -------
     dict
-        Key of the convention -> its fields and the names of the four arrays.
+        ``conventions``, by their keys; ``sentences`` and ``reasons``. A setting None is
+        the text "None"; where there is no such setting, there is no value.
     """
-    table = {}
+    table: dict[str, Record] = {}
     for key, convention in CONVENTIONS.items():
         entry = {name: getattr(convention, name) for name in FIELDS}
+        if convention.cumulative is None:
+            entry["cumulative"] = "None"
         entry["names"] = dict(convention.names)
         table[key] = {
             k: None if isinstance(v, float) and math.isnan(v) else v
             for k, v in entry.items()
         }
-    return table
+    sentences, reasons = dict(SENTENCES), dict(REASONS)
+    return {"conventions": table, "sentences": sentences, "reasons": reasons}
 
 
 def form(source: str = "keras", target: str = "pytorch") -> str:
@@ -257,20 +271,35 @@ def form(source: str = "keras", target: str = "pytorch") -> str:
         HTML without any address outside the site.
     """
     text = json.dumps(form_data()).replace("<", "\\u003c")
+    box = '<label><input type="checkbox" name="{0}"{1}> {2}</label>'.format
     return f"""<form class="bn-convert" data-source="{source}" data-target="{target}">
 <p><label>From <select name="source"></select></label>
 <label>to <select name="target"></select></label></p>
-<p><label><span data-name="momentum">momentum</span>
-<input name="momentum" inputmode="decimal" size="8"></label>
-<label><span data-name="eps">epsilon</span>
-<input name="eps" inputmode="decimal" size="8"></label></p>
-<p><label>examples in a batch
-<input name="samples" inputmode="numeric" size="5" value="60"></label>
-<label>positions of a map
-<input name="positions" inputmode="numeric" size="5" value="1"></label></p>
+<p><label>to <select name="purpose">
+<option value="translate">go on training: translate the variance</option>
+<option value="keep">deploy: keep the variance and the outputs</option>
+</select></label></p>
+<p>{_input("momentum", "momentum")}
+{_input("eps", "epsilon")}
+{_input("variance", "variance", "1")}
+{_input("factor", "factor")}
+{_input("count", "updates so far")}</p>
+<p>{_input("samples", "examples in a batch", "60")}
+{_input("positions", "positions of a map", "1")}</p>
+<p>{box("gamma", " checked", "has gamma")}
+{box("beta", " checked", "has beta")}
+{box("fused", "", "fused kernel")}</p>
 <output aria-live="polite">The form needs JavaScript.</output>
 <script type="application/json">{text}</script>
 </form>"""
+
+
+def _input(name: str, label: str, value: str = "") -> str:
+    """Return a field for a number; the script may change the label."""
+    return (
+        f'<label><span data-name="{name}">{label}</span> <input name="{name}" '
+        f'inputmode="decimal" size="8" value="{value}"></label>'
+    )
 
 
 # --- one row of each question ---------------------------------------------------------
