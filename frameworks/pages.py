@@ -234,6 +234,18 @@ def questions() -> str:
     return "\n".join(parts)
 
 
+def versions() -> str:
+    """Return the list of conventions, with the versions that each was measured for.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    rows = [[c.title, c.versions] for c in CONVENTIONS.values()]
+    return _table(["convention", "measured for"], rows)
+
+
 def form_data() -> Record:
     """Return what the form needs of `bnlib.conventions`, ready for JSON.
 

@@ -200,7 +200,7 @@ def test_script_and_convert_agree(script, name):
 
 
 def test_every_sentence_is_said_by_both(script):
-    """The table is one: nothing in it is dead, and nothing is said that is not there."""
+    """One table: no sentence of it is dead, and nothing else is said."""
     patterns = {
         key: re.sub(r"\\\{\w+\\\}", ".+", re.escape(text))
         for key, text in SENTENCES.items()

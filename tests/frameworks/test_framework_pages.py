@@ -6,6 +6,7 @@ import sys
 import pytest
 from framework_records import having, stored
 
+from bnlib.conventions import CONVENTIONS
 from frameworks import pages
 from frameworks.registry import FRAMEWORKS, HERE
 
@@ -78,6 +79,12 @@ def test_tables_have_a_row_for_each_record():
     assert len(parts) == len(pages.QUESTIONS)
     for part in parts:
         assert part.count("\n| ") == len(names) + 2
+
+
+def test_every_convention_is_shown_with_its_versions():
+    rows = pages.versions().splitlines()[2:]
+    assert rows == [f"| {c.title} | {c.versions} |" for c in CONVENTIONS.values()]
+    assert "| MLX to 0.32.0 | 0.2.0 to 0.32.0 |" in rows
 
 
 @pytest.mark.parametrize(
