@@ -281,7 +281,9 @@
       field("momentum").value = c.momentum;
       field("eps").value = shown(c.eps);
       field("count").value = "";
-      field("factor").value = shown(1 / (1 - c.momentum));
+      const factor = "factor" in c.names ? shown(1 / (1 - c.momentum)) : "";
+      field("factor").value = factor;
+      field("variance").value = factor || "1";
       const names = { momentum: c.momentum_name, eps: c.eps_name,
                       count: c.names.count || "updates so far", factor: c.names.factor,
                       variance: c.names.running_var };

@@ -287,9 +287,9 @@ def form(source: str = "keras", target: str = "pytorch") -> str:
     return f"""<form class="bn-convert" data-source="{source}" data-target="{target}">
 <p><label>From <select name="source"></select></label>
 <label>to <select name="target"></select></label></p>
-<p><label>to <select name="purpose">
-<option value="translate">go on training: translate the variance</option>
-<option value="keep">deploy: keep the variance and the outputs</option>
+<p><label>for <select name="purpose">
+<option value="translate">training: translate the variance</option>
+<option value="keep">deployment: keep the variance</option>
 </select></label></p>
 <p>{_input("momentum", "momentum")}
 {_input("eps", "epsilon")}
