@@ -219,16 +219,13 @@ def test_every_sentence_is_said_by_both(script):
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1e-5, "1e-05"), (0.0001, "0.0001"), (5000.0, "5000"), (569.4749, "569.475"),
-     (1e6, "1e+06"), (123456.7, "123457"), (0.1 + 0.2, "0.3"), (-1.0, "-1"),
-     (0.0, "0"), (2.5e-11, "2.5e-11")],
+     (999999.0, "999999"), (1e6, "1e+06"), (123456.7, "123457"), (0.1 + 0.2, "0.3"),
+     (2.5e-11, "2.5e-11"), (1e-100, "1e-100")],
 )  # fmt: skip
 def test_numbers_are_written_as_python_writes_them(script, value, text):
     assert f"{value:.6g}" == text
-    r = script("pytorch", "keras", texts("pytorch", momentum=repr(value + 7)))
-    assert r["problem"].endswith(f"got {value + 7:.6g}.")
-    r = script("keras", "theano", texts("keras", eps=repr(abs(value) / 1e7)))
-    if abs(value) / 1e7 < 1e-5:
-        assert r["problem"].endswith(f"not {abs(value) / 1e7:.6g}.")
+    r = script("pytorch", "keras", texts("pytorch", eps=repr(-value)))
+    assert r["problem"] == f"eps must be a number from 0 on, got -{text}."
 
 
 def test_data_is_json_of_every_convention():
