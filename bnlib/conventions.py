@@ -662,6 +662,7 @@ def _shown(value: Any) -> str:
 
 
 def _refuse(key: str, **values: Any) -> NoReturn:
+    """Raise a sentence of the table."""
     raise ValueError(SENTENCES[key].format(**values))
 
 
@@ -680,6 +681,7 @@ def _number(value: Any, name: str) -> float:
 
 
 def _not_negative(value: Any, name: str) -> float:
+    """Return a finite number from 0 on; refuse anything else."""
     number = _number(value, name)
     if not 0 <= number < math.inf:
         _refuse("not negative", name=name, got=_shown(value))
@@ -687,6 +689,7 @@ def _not_negative(value: Any, name: str) -> float:
 
 
 def _whole(value: Any, name: str, least: int) -> int:
+    """Return a whole number; refuse anything else."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -723,6 +726,7 @@ def _missing(state: Mapping[str, Array], c: Convention) -> list[str]:
 
 
 def _may_lack(c: Convention, missing: Sequence[str]) -> bool:
+    """Say whether a layer can leave out just these parameters."""
     return not missing or ("both" if len(missing) == 2 else missing[0]) in c.lacks
 
 
@@ -792,6 +796,7 @@ def _item(state: Mapping[str, Array], name: str | None) -> Any:
 
 
 def _updates(count: Any, c: Convention, samples: int) -> int:
+    """Turn a counter into a number of batches."""
     count = int(count)
     return count if c.count_unit == "batches" else -(-count // samples)
 
