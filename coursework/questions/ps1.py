@@ -277,7 +277,7 @@ ghost = affine_plan(
         M("strided-ghosts", PARTS, "parts = x.reshape(k, len(x) // k, -1).swapaxes(0, 1)",
           WHOLE, "x_hat = (away / std).swapaxes(0, 1).reshape(x.shape)"),
     )),
-    lambda rng, x: int(rng.choice([3, 4])) if len(x) == 12 else 2,
+    shared.ghost_size,
 )  # fmt: skip
 
 
@@ -305,7 +305,7 @@ weighted = affine_plan(
           of="weights-squared"),
         M("output-weighted", "gamma * x_hat + beta", "w * (gamma * x_hat + beta)"),
     )),
-    lambda rng, x: np.concatenate([[0.0], rng.uniform(0.2, 3, len(x))[1:]]),
+    shared.row_weights,
 )  # fmt: skip
 
 
