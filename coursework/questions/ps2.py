@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from bncheck.calls import Handle, Remote
 from bncheck.form import Check, Question
-from bncheck.spec import Right
+from bncheck.spec import Mistake, Right
 from bncheck.spec import mistake as M
 from coursework.questions import shared
-from coursework.questions.ps1 import FORWARD, TRAIN, batchnorm_forward, in_training
-from coursework.questions.shared import DBETA, DGAMMA, DX, G, Rng, batch, sentences
+from coursework.questions.ps1 import FORWARD, OUT, TRAIN, batchnorm_forward, in_training
+from coursework.questions.shared import BASIC, DGAMMA, DX, G, Rng, batch, sentences
 
 GRADIENTS = {"dx": 0, "dgamma": 1, "dbeta": 2}
-SCALE = 1e-3  # of dout, below which a gradient counts as 0
+SMALL = 1e-3  # what a gradient that should be 0 may be, times the tolerance
 
 
 def labelled(check: Check, *labels: str) -> Check:
@@ -57,79 +58,62 @@ BACKWARD = [
 ]  # fmt: skip
 
 
-def layer(
-    question: str, name: str, values: float, eps: float, uneven: float, again: float
-):
-    """Return the right functions and the question of a backward function of this name."""
-    upstream = [m for m in TRAIN.mistakes if m.edits]
-    right = Right(batchnorm_forward, batchnorm_backward, says=sentences("ps2", question),
-                  mistakes=[*BACKWARD, *upstream], called={"batchnorm_backward": name})  # fmt: skip
-    norm = shared.Norm(right, in_training)
+def layer(question: str, name: str) -> Right:
+    """Return the functions of a question, with all mistakes that a gradient shows."""
+    upstream = [m for m in TRAIN.mistakes if m.edits and m.edits[0][0] != OUT]
+    return Right(batchnorm_forward, batchnorm_backward, says=sentences("ps2", question),
+                 mistakes=[*BACKWARD, *upstream], called={"batchnorm_backward": name})  # fmt: skip
 
-    def calls(rng: Rng, *shape: int) -> list[tuple]:
-        args = in_training(
-            rng, batch(rng, *shape), *shared.parameters(rng, shape[1]), None
-        )
-        return [(FORWARD, *args), (name, rng.normal(size=shape), Handle(0, 1))]
 
-    def second_call(rng: Rng, points: float) -> Check:
-        """Call backward, forward with another batch, and backward with the old cache."""
-        first, other = calls(rng, 6, 4), calls(rng, 6, 4)
-        twice = (name, 2 * first[1][1], Handle(2, 1))
-        later = {f"{label} again": (3, i) for label, i in GRADIENTS.items()}
-        check = right.check(
-            "second call", points, [*first, other[0], first[1], twice],
-            {label: (1, i) for label, i in GRADIENTS.items()} | later, shared.BASIC,
-            whatever=dict.fromkeys(later, ["second-call"]), forward=(0, 1e-5, 1e-7),
-            floor=SCALE * float(np.abs(first[1][1]).max()),
-        )  # fmt: skip
-        return labelled(check, *GRADIENTS)
+STAGED = layer("q1", "batchnorm_backward")
+CLOSED = layer("q2", "batchnorm_backward_alt")
+
+
+def gradients(rng: Rng, key: str, right: Right, *points: float) -> Question:
+    """Draw question 1, the staged backward pass, or question 2, one formula."""
+    norm, (_, name) = shared.Norm(right, in_training), right.trees
+
+    def calls(n: int, d: int) -> list[tuple]:
+        x, (gamma, beta) = batch(rng, n, d), shared.parameters(rng, d)
+        forward = (FORWARD, x, gamma, beta, {"mode": "train"})
+        return [forward, (name, rng.normal(size=x.shape), Handle(0, 1))]
 
     def constant(x):
         x[:, 1] = -1.5
 
-    def draw(rng: Rng) -> Question:
-        return right.question(f"ps2.{question}", [
-            norm.gradients(rng, "values", values, (7, 4)),
-            norm.gradients(rng, "eps", eps, (6, 3), shared.large_eps(rng)),
-            norm.gradients(rng, "N and D differ", uneven, (3, 5)),
-            second_call(rng, again),
-            right.check("no mutation", 0.25, calls(rng, 5, 3), {"dout": "arg0"}, 0.0,
-                        whatever=["dout-overwritten"]),
-            norm.gradients(rng, "large mean", 0.25, (8, 3), h=0.0),
-            norm.gradients(rng, "constant feature", 0.25, (6, 4), 1e-3, constant, 0.0),
-            norm.gradients(rng, "float32", 0.25, (6, 3), None, h=0.0),
-        ], functions=(name,), observer="backward")  # fmt: skip
-
-    return right, draw
-
-
-STAGED, staged = layer("q1", "batchnorm_backward", 1.75, 0.5, 0.25, 0.5)
-CLOSED, closed = layer("q2", "batchnorm_backward_alt", 1.25, 0.25, 0.25, 0.25)
+    (forward, backward), (other, _) = calls(6, 4), calls(6, 4)
+    first = {label: (1, i) for label, i in GRADIENTS.items()}
+    later = {f"{label} again": (3, i) for label, i in GRADIENTS.items()}
+    second_call = right.check(  # backward again, after forward with another batch
+        "second call", points[3],
+        [forward, backward, other, backward, (name, 2 * backward[1], Handle(2, 1))],
+        first | later, BASIC, whatever=dict.fromkeys(later, ("second-call",)),
+        forward=(0, 1e-5, 1e-7), floor=SMALL,
+    )  # fmt: skip
+    return right.question(key, [
+        norm.gradients(rng, "values", points[0], (7, 4)),
+        norm.gradients(rng, "eps", points[1], (6, 3), shared.large_eps(rng)),
+        norm.gradients(rng, "N and D differ", points[2], (3, 5)),
+        labelled(second_call, *GRADIENTS),
+        right.check("no mutation", 0.25, calls(5, 3), {"dout": "arg0"}, 0.0,
+                    whatever=["dout-overwritten"]),
+        norm.gradients(rng, "large mean", 0.25, (8, 3), h=0.0),
+        norm.gradients(rng, "constant feature", 0.25, (6, 4), 1e-3, constant, 0.0),
+        norm.gradients(rng, "float32", 0.25, (6, 3), None, h=0.0),
+    ], functions=(name,), observer="backward")  # fmt: skip
 
 
 def delegates(chunks: Sequence[tuple[str, str]]) -> str:
     """Say so when the closed formula only calls the staged function."""
     for _, source in chunks:
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        for node in tree.body:
-            if _binds(node, "batchnorm_backward_alt") and any(
-                isinstance(n, ast.Name) and n.id == "batchnorm_backward"
-                for n in ast.walk(node)
-            ):
-                return CLOSED.says["same-function"]
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            for node in ast.parse(source).body:
+                targets = (node, *getattr(node, "targets", ()))
+                bound = {getattr(t, "id", getattr(t, "name", "")) for t in targets}
+                names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+                if "batchnorm_backward_alt" in bound and "batchnorm_backward" in names:
+                    return CLOSED.says["same-function"]
     return ""
-
-
-def _binds(node: ast.stmt, name: str) -> bool:
-    """Say whether a statement gives this name a function or a value."""
-    if isinstance(node, ast.FunctionDef):
-        return node.name == name
-    targets = getattr(node, "targets", [])
-    return any(isinstance(t, ast.Name) and t.id == name for t in targets)
 
 
 # --- q3: a gradient checker -----------------------------------------------------------
@@ -174,46 +158,37 @@ CHECKER = Right(check_gradient, says=sentences("ps2", "q3"), mistakes=[
 ])  # fmt: skip
 
 
+def weights(x: np.ndarray) -> np.ndarray:
+    """Return what stands before each entry of x in `bncheck.toys`."""
+    return np.sin(np.arange(1, x.size + 1)).reshape(x.shape)
+
+
+def coupled(x: np.ndarray) -> np.ndarray:
+    """Return the gradient of `bncheck.toys.coupled`."""
+    return 2 * (weights(x) * x).sum() * weights(x) + x
+
+
+def verdicts(
+    category: str, points: float, *cases: tuple, weak: Sequence[str] = ()
+) -> Check:
+    """Look at verdicts on gradients; ``weak`` may explain the first."""
+    calls = [("check_gradient", Remote(f), *args) for f, *args in cases]
+    places = {str(i): (i, 0) for i in range(len(calls))}
+    check = CHECKER.check(category, points, calls, places, 0.0, whatever={"0": weak})
+    return labelled(check, "the verdict")
+
+
 def checker(rng: Rng) -> Question:
     """Question 3: a checker, graded by the bugs that it finds."""
-
-    def slopes(f: str, x: np.ndarray) -> np.ndarray:
-        weights = np.sin(np.arange(1, x.size + 1)).reshape(x.shape)
-        if f == "rippled":  # for steps of whole periods
-            return weights
-        size = 1e-6 if f == "small" else 1.0
-        return (
-            3 * x**2 if f == "cubes" else size * (2 * (weights * x).sum() * weights + x)
-        )
-
-    def verdicts(
-        category: str, points: float, *cases: tuple, weak: Sequence[str] = ()
-    ) -> Check:
-        calls = [("check_gradient", Remote(f), *args) for f, *args in cases]
-        places = {str(i): (i, 0) for i in range(len(calls))}
-        check = CHECKER.check(
-            category, points, calls, places, 0.0, whatever={"0": weak}
-        )
-        return labelled(check, "the verdict")
-
     x, y, z = rng.normal(size=(3, 4)), rng.normal(size=7), 2 * rng.normal(size=(4, 2))
-    many, large, u = (
-        rng.normal(size=(10, 12)),
-        50 + rng.normal(size=5),
-        rng.uniform(-0.9, 0.9, 6),
-    )
-    a, b, s, g = (
-        slopes("coupled", x),
-        slopes("cubes", y),
-        slopes("small", z),
-        slopes("coupled", many),
-    )
+    many, large = rng.normal(size=(10, 12)), 50 + rng.normal(size=5)
+    u, curved = rng.uniform(-0.9, 0.9, 6), np.array([0.02, 0.03])
+    a, b, s, g = coupled(x), 3 * y**2, 1e-6 * coupled(z), coupled(many)
     spot, last, hidden, top = a.copy(), b.copy(), g.copy(), np.abs(a).max()
     spot[tuple(int(rng.integers(n)) for n in spot.shape)] += 0.3 * top
     last[-1] += 0.02 * np.abs(b).max()
     hidden[7, 5] += 3e-4 * np.abs(g).max()
-    diagonal = x * (1 + 2 * np.sin(np.arange(1, 13)).reshape(x.shape) ** 2)
-    curved = np.array([0.02, 0.03])
+    diagonal = x * (1 + 2 * weights(x) ** 2)
     rough = (1e-5, 2e-4)  # a rough quotient passes
     # What differs only a little from central differences may fail here, or not.
     near = ("always-false", "one-sided", "x-overwritten", "verdict-turned")
@@ -225,10 +200,10 @@ def checker(rng: Rng) -> Question:
         verdicts("relative difference", 0.25, ("small", z, s), ("small", z, 2 * s),
                  ("small", z, s + 0.01 * np.abs(s).max()), ("cubes", large, 3 * large**2),
                  weak=near),
-        verdicts("central differences", 0.25, ("cubes", curved, slopes("cubes", curved))),
+        verdicts("central differences", 0.25, ("cubes", curved, 3 * curved**2)),
         verdicts("tol", 0.25, ("coupled", x, a - 1e-3 * top, 1e-5, 0.1),
                  ("coupled", x, a - 1e-7 * top, 1e-5, 1e-10)),
-        verdicts("h", 0.25, ("rippled", u, slopes("rippled", u), 0.01, 1e-6)),
+        verdicts("h", 0.25, ("rippled", u, weights(u), 0.01, 1e-6)),
         CHECKER.check("no mutation", 0.25, [("check_gradient", Remote("coupled"), x, a)],
                       {"x": "arg1"}, 0.0, whatever=["x-overwritten"]),
     ], fatal=("always-true", "always-false", "verdict-turned"))  # fmt: skip
@@ -237,130 +212,103 @@ def checker(rng: Rng) -> Question:
 # --- q4: the gradient of the term variant ---------------------------------------------
 
 
-def gradient_plan(right: Right, extra):
+def variant(function, extra, mistakes: list[Mistake]) -> Callable[[Rng], Question]:
     """Return the question of a function of (dout, x, gamma, eps, extra)."""
+    name = function.__name__
+    right = Right(function, through, says=sentences("ps2", name.partition("_")[0]), mistakes=[
+        *shared.gradient_mistakes(), M("input-overwritten"), *mistakes])  # fmt: skip
 
-    def call(rng: Rng, n: int, d: int, eps: float) -> tuple:
+    def call(rng: Rng, n: int, d: int, eps: float = 1e-5) -> tuple:
         x, (gamma, _) = batch(rng, n, d), shared.parameters(rng, d)
-        dout = rng.normal(size=x.shape) + 0.3
-        return next(iter(right.trees)), dout, x, gamma, eps, extra(rng, x)
+        return name, rng.normal(size=x.shape) + 0.3, x, gamma, eps, extra(rng, x)
 
-    def gradients(
-        category: str, points: float, call: tuple, tol: float = shared.BASIC
-    ) -> Check:
-        floor = SCALE * float(np.abs(call[1]).max())
-        return right.check(category, points, [call], GRADIENTS, tol, floor=floor)
+    def check(category: str, points: float, call: tuple, tol: float = BASIC) -> Check:
+        return right.check(category, points, [call], GRADIENTS, tol, floor=SMALL)
 
-    def question(rng: Rng) -> Question:
+    def draw(rng: Rng) -> Question:
+        places = {"dout": "arg0", "x": "arg1"}
         weak = {"dout": ("dout-overwritten",), "x": ("input-overwritten",)}
         return right.question("ps2.q4", [
-            gradients("values", 1.75, call(rng, 12, 4, 1e-5)),
-            gradients("eps", 0.5, call(rng, 12, 3, shared.large_eps(rng)), 1e-6),
-            gradients("N and D differ", 0.25, call(rng, 4, 5, 1e-5)),
-            right.check("no mutation", 0.5, [call(rng, 12, 3, 1e-3)],
-                        {"dout": "arg0", "x": "arg1"}, 0.0, whatever=weak),
-        ], functions=(next(iter(right.trees)),))  # fmt: skip
+            check("values", 1.75, call(rng, 12, 4)),
+            check("eps", 0.5, call(rng, 12, 3, shared.large_eps(rng)), 1e-6),
+            check("N and D differ", 0.25, call(rng, 4, 5)),
+            right.check("no mutation", 0.5, [call(rng, 12, 3)], places, 0.0, whatever=weak),
+        ], functions=(name,))  # fmt: skip
 
-    return question
+    return draw
 
 
-def ghost_batchnorm_backward(dout, x, gamma, eps, k):
-    """Return the gradients where every k consecutive rows are a batch of their own."""
-    m = k
-    share = 1 / m
-    mu = total(x, k) / k
-    var = total((x - mu) ** 2, k) / k
+def through(dout, x, gamma, mu, var, eps, m, share, free=1):
+    """Send dout back, where each row has a share of the sums, and free variances."""
     std = np.sqrt(var + eps)
     x_hat = (x - mu) / std
     g = gamma * dout
-    along_mean = share * total(g, k)
-    along_var = share * x_hat * total(g * x_hat, k)
+    along_mean = share * g.sum(0)
+    along_var = share * x_hat * (g * x_hat).sum(0)
+    along_var = free * along_var
     dx = (g - along_mean - along_var) / std
     dgamma = (dout * x_hat).sum(0)
     dbeta = dout.sum(0)
     return dx, dgamma, dbeta
 
 
-def total(a, k):
-    """Return for each row the sum over its ghost batch."""
-    return np.repeat(a.reshape(len(a) // k, k, -1).sum(1), k, axis=0)
+def ghost_batchnorm_backward(dout, x, gamma, eps, k):
+    """Return the gradients where every k consecutive rows are a batch of their own."""
+    n = len(x) // k
+    parts = [
+        through(d, r, gamma, r.mean(0), r.var(0), eps, len(r), 1 / len(r))
+        for d, r in zip(np.split(dout, n), np.split(x, n), strict=True)
+    ]
+    dx, dgamma, dbeta = zip(*parts, strict=True)
+    return np.concatenate(dx), sum(dgamma), sum(dbeta)
 
 
-GHOST = Right(ghost_batchnorm_backward, total, says=sentences("ps2", "ghost"), mistakes=[
-    *shared.gradient_mistakes("total({}, k)"),
-    M("input-overwritten"),
-    M("sums-by-N", "1 / m", "1 / len(x)"),
-    M("whole-batch", "m = k", "k = len(x)\nm = k"),
-    M("last-ghost-only", DGAMMA, "(dout * x_hat)[-k:].sum(0)", DBETA, "dout[-k:].sum(0)"),
-    M("ghosts-averaged", DGAMMA, f"{DGAMMA} * k / len(x)", DBETA, f"{DBETA} * k / len(x)"),
+ghost = variant(ghost_batchnorm_backward, shared.ghost_size, [
+    M("sums-by-N", "1 / len(r)", "1 / len(x)"),
+    M("whole-batch", "len(x) // k", "1"),
+    M("last-ghost-only", "sum(dgamma)", "dgamma[-1]", "sum(dbeta)", "dbeta[-1]"),
+    M("ghosts-averaged", "sum(dgamma)", "sum(dgamma) / n", "sum(dbeta)", "sum(dbeta) / n"),
 ])  # fmt: skip
 
 
 def weighted_batchnorm_backward(dout, x, gamma, eps, w):
     """Return the gradients of weighted batch norm; the weights are constants."""
-    m = len(x)
     share = (w / w.sum())[:, None]
     mu = (share * x).sum(0)
     var = (share * (x - mu) ** 2).sum(0)
-    std = np.sqrt(var + eps)
-    x_hat = (x - mu) / std
-    g = gamma * dout
-    along_mean = share * g.sum(0)
-    along_var = share * x_hat * (g * x_hat).sum(0)
-    dx = (g - along_mean - along_var) / std
-    dgamma = (dout * x_hat).sum(0)
-    dbeta = dout.sum(0)
-    return dx, dgamma, dbeta
+    return through(dout, x, gamma, mu, var, eps, len(x), share)
 
 
+CALL = "through(dout, x, gamma, mu, var, eps, len(x), share)"
 MEAN_PATH, VAR_PATH = "share * g.sum(0)", "share * x_hat * (g * x_hat).sum(0)"
-WEIGHTED = Right(weighted_batchnorm_backward, says=sentences("ps2", "weighted"), mistakes=[
-    *shared.gradient_mistakes(),
-    M("input-overwritten"),
-    M("weights-ignored", "(w / w.sum())[:, None]", "np.full((m, 1), 1 / m)"),
+weighted = variant(weighted_batchnorm_backward, shared.row_weights, [
+    M("weights-ignored", "(w / w.sum())[:, None]", "np.full((len(x), 1), 1 / len(x))"),
     M("plain-paths", MEAN_PATH, "g.mean(0)", VAR_PATH, "x_hat * (g * x_hat).mean(0)"),
     M("weights-in-sums", MEAN_PATH, "(share * g).sum(0)",
       VAR_PATH, "x_hat * (share * g * x_hat).sum(0)"),
-    M("dgamma-weighted", DGAMMA, "(w[:, None] * dout * x_hat).sum(0)",
-      DBETA, "(w[:, None] * dout).sum(0)"),
+    M("dgamma-weighted", CALL, f"{CALL}[0], *{CALL.replace('dout', 'w[:, None] * dout')}[1:]"),
 ])  # fmt: skip
 
 
 def clipped_batchnorm_backward(dout, x, gamma, eps, floor):
     """Return the gradients of batch norm with a floor under the variance."""
-    m = len(x)
-    share = 1 / m
-    mu = x.mean(0)
-    var = np.maximum(x.var(0), floor)
-    std = np.sqrt(var + eps)
-    x_hat = (x - mu) / std
-    g = gamma * dout
-    along_mean = share * g.sum(0)
-    along_var = share * x_hat * (g * x_hat).sum(0)
-    along_var = np.where(x.var(0) > floor, along_var, 0)
-    dx = (g - along_mean - along_var) / std
-    dgamma = (dout * x_hat).sum(0)
-    dbeta = dout.sum(0)
-    return dx, dgamma, dbeta
+    var, free = np.maximum(x.var(0), floor), x.var(0) > floor
+    return through(dout, x, gamma, x.mean(0), var, eps, len(x), 1 / len(x), free)
 
 
 CLIP, FREE = "np.maximum(x.var(0), floor)", "x.var(0) > floor"
-CLIPPED = Right(clipped_batchnorm_backward, says=sentences("ps2", "clipped"), mistakes=[
-    *shared.gradient_mistakes(),
-    M("input-overwritten"),
+clipped = variant(clipped_batchnorm_backward, lambda rng, x: shared.floor_between(x), [
     M("eps-before-clip", CLIP, "np.maximum(x.var(0) + eps, floor) - eps"),
-    M("floor-forgotten", CLIP, "x.var(0)", FREE, "True"),
-    M("floor-ignored-in-path", FREE, "True"),
+    M("floor-forgotten", CLIP, "x.var(0)", FREE, "1"),
+    M("floor-ignored-in-path", FREE, "1"),
     M("floor-turned", FREE, "x.var(0) <= floor"),
-    M("all-constant-at-floor", DX, f"(g - ({FREE}) * along_mean - along_var) / std"),
+    M("all-constant-at-floor", DX, "(g - free * along_mean - along_var) / std"),
 ])  # fmt: skip
-VARIANTS = {
-    "ghost": gradient_plan(GHOST, shared.ghost_size),
-    "weighted": gradient_plan(WEIGHTED, shared.row_weights),
-    "clipped": gradient_plan(CLIPPED, lambda rng, x: shared.floor_between(x)),
-}
+VARIANTS = {"ghost": ghost, "weighted": weighted, "clipped": clipped}
 
 
 def questions(rng: Rng, variant: str) -> list[Question]:
     """Draw the questions of the set; see `ps1.questions`."""
-    return [staged(rng), closed(rng), checker(rng), VARIANTS[variant](rng)]
+    staged = gradients(rng, "ps2.q1", STAGED, 1.75, 0.5, 0.25, 0.5)
+    closed = gradients(rng, "ps2.q2", CLOSED, 1.25, 0.25, 0.25, 0.25)
+    return [staged, closed, checker(rng), VARIANTS[variant](rng)]
