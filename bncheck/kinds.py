@@ -38,7 +38,7 @@ class Notebook:
 
     Attributes
     ----------
-    told : str
+    table : str
         The table of the sentences for the kinds below: here, on one's own functions.
     names : dict of str to str
         The right names of the listings, where they are known.
@@ -46,7 +46,7 @@ class Notebook:
         How many runs of a capstone are made again.
     """
 
-    told, seeds = "own", 1
+    table, seeds = "own", 1
     names: Mapping[str, str] = {}
 
     def __init__(self, namespace: dict[str, Any]) -> None:
@@ -230,7 +230,8 @@ def judge_tests(question: Question, run: Notebook, paid: Paid) -> Result:
             return _told(question, NOTHING_YET, say("no-tests"))
         for name, (verdict, error) in (v for one in found for v in one.items()):
             if verdict != "ok" and name not in alarms:
-                text = say(f"alarm-{verdict}", of=run.told, test=name, error=error)
+                alarm = "alarm-raised" if verdict == "raised" else "alarm-failed"
+                text = say(alarm, of=run.table, test=name, error=error)
                 alarms[name] = Finding("false alarm", 0.0, text)
         for name, place, pair in wrong:
             verdicts = run.verdicts(pair).items()
@@ -240,11 +241,11 @@ def judge_tests(question: Question, run: Notebook, paid: Paid) -> Result:
         return _lost(question, str(error))
     price = -question.points / len(wrong)
     survived = [
-        Finding("kill share", price, say("survived", of=run.told, place=place))
+        Finding("kill share", price, say("survived", of=run.table, place=place))
         for place in missed.values()
     ]
     passed = say(
-        "killed", of=run.told, count=len(killed), mutants=len(wrong),
+        "killed", of=run.table, count=len(killed), mutants=len(wrong),
         tests=len(found[0].keys() - alarms), places=", ".join(killed),
     )  # fmt: skip
     result = _scored(question, [*alarms.values(), *survived], [passed])
@@ -276,7 +277,7 @@ def judge_names(question: Question, run: Notebook, paid: Paid) -> Result:
             text = say(wrong, letter=letter)
             findings.append(Finding(f"listing {letter}", -question.points / 3, text))
         else:
-            passed.append(say("name", of=run.told, letter=letter))
+            passed.append(say("name", of=run.table, letter=letter))
     return _scored(question, findings, passed)
 
 
@@ -291,9 +292,9 @@ def judge_run(question: Question, run: Notebook, paid: Paid) -> Result:
         return numbers
     odd = [(name, seed) for name, seed, good in numbers if not good]
     if not odd:
-        return _scored(question, [], [say("numbers", of=run.told)])
+        return _scored(question, [], [say("numbers", of=run.table)])
     text = say(
-        "not-again", of=run.told, number=odd[0][0], seed=odd[0][1],
+        "not-again", of=run.table, number=odd[0][0], seed=odd[0][1],
         good=len(numbers) - len(odd), all=len(numbers),
     )  # fmt: skip
     cost = round(question.points * len(odd) / len(numbers), 2)
@@ -305,7 +306,7 @@ def judge_time(question: Question, run: Notebook, paid: Paid) -> Result:
     numbers = _rerun(question, run)
     if isinstance(numbers, Result):
         return numbers
-    return _scored(question, [], [say("time", of=run.told)])
+    return _scored(question, [], [say("time", of=run.table)])
 
 
 def _rerun(question: Question, run: Notebook) -> Result | list[tuple[str, int, bool]]:
@@ -314,24 +315,15 @@ def _rerun(question: Question, run: Notebook) -> Result | list[tuple[str, int, b
     Where a capstone does not come to its end, that is its result.
     """
     try:
-        answers = run([Call("=SEEDS", ()), Call("=REPORTED", ())])
-        seeds, reported = (outcome.outputs.get(0) for outcome in answers)
-        seeds = seeds.tolist() if isinstance(seeds, np.ndarray) else seeds
-        if not (isinstance(seeds, list) and isinstance(reported, dict) and reported):
-            return _told(question, NOTHING_YET, say("fill-run"))
-        if not all(isinstance(s, int) for s in seeds) or len(set(seeds)) < FEWEST:
-            return _told(question, NOTHING_YET, say("few-seeds", count=FEWEST))
-        entries: list[Any] = [reported.get(str(seed)) for seed in seeds]
-        if not all(isinstance(entry, dict) and entry for entry in entries):
-            return _told(question, NOTHING_YET, say("no-entry"))
-        wanted = [{k: float(v) for k, v in entry.items()} for entry in entries]
-        outcomes = run.once([Call("run", (seed,)) for seed in seeds[: run.seeds]])
+        reported = _reported(run)
+        if isinstance(reported, str):
+            return _told(question, NOTHING_YET, reported)
+        entries = list(reported.items())[: run.seeds]
+        outcomes = run.once([Call("run", (seed,)) for seed, _ in entries])
     except NoAnswerError as error:
         return _lost(question, str(error))
-    except (TypeError, ValueError):
-        return _told(question, NOTHING_YET, say("odd-number"))
     numbers = []
-    for seed, entry, outcome in zip(seeds, wanted, outcomes, strict=False):
+    for (seed, entry), outcome in zip(entries, outcomes, strict=True):
         if outcome.status in ("missing", "stub"):
             lacking = "no-run" if outcome.status == "stub" else "fill-run"
             return _told(question, NOTHING_YET, say(lacking))
@@ -341,6 +333,24 @@ def _rerun(question: Question, run: Notebook) -> Result | list[tuple[str, int, b
         got = got if isinstance(got, dict) else {}
         numbers += [(name, seed, _agree(got.get(name), v)) for name, v in entry.items()]
     return numbers
+
+
+def _reported(run: Run) -> dict[int, dict[str, float]] | str:
+    """Return the numbers that are reported for each seed, or what is wrong."""
+    answers = run([Call("=SEEDS", ()), Call("=REPORTED", ())])
+    seeds, reported = (outcome.outputs.get(0) for outcome in answers)
+    seeds = seeds.tolist() if isinstance(seeds, np.ndarray) else seeds
+    if not (isinstance(seeds, list) and isinstance(reported, dict) and reported):
+        return say("fill-run")
+    if not all(isinstance(s, int) for s in seeds) or len(set(seeds)) < FEWEST:
+        return say("few-seeds", count=FEWEST)
+    entries: dict[int, Any] = {seed: reported.get(str(seed)) for seed in seeds}
+    if not all(isinstance(entry, dict) and entry for entry in entries.values()):
+        return say("no-entry")
+    try:
+        return {s: {k: float(v) for k, v in e.items()} for s, e in entries.items()}
+    except (TypeError, ValueError):
+        return say("odd-number")
 
 
 def _agree(got: Any, value: float) -> bool:

@@ -33,7 +33,7 @@ class Runner(Notebook):
         Whose submission it is.
     """
 
-    told, seeds = "told", 20
+    table, seeds = "told", 20
 
     def __init__(self, client: Client, key: bytes, student: str) -> None:
         self.client, self.key, self.student = client, key, student
@@ -66,7 +66,7 @@ class Runner(Notebook):
     def verdicts(self, pair: Pair) -> dict[str, tuple[str, str]]:
         """Run all tests on a pair, of which the worker sees the results only."""
         message = {"tests": "test_", "remotes": ["forward", "backward"]}
-        verdicts = self.client.ask(message, Server(pair)).get("verdicts")
+        verdicts: Any = self.client.ask(message, Server(pair)).get("verdicts")
         found = {}
         try:
             for name, (verdict, facts) in dict(verdicts).items():

@@ -7,7 +7,7 @@ import pytest
 
 from bnlib import functional as F
 from bnlib.checks import relative_error
-from coursework.questions import ps2, ps4, ps5
+from coursework.questions import ps1, ps2, ps4, ps5
 from coursework.questions import references as ref
 
 EPS = 0.3
@@ -42,6 +42,27 @@ def test_forward_and_backward_are_pytorch_s():
         assert relative_error(got, tensor.grad) < 1e-12
 
 
+def test_the_functions_of_sets_1_and_2_are_pytorch_s():
+    torch = pytest.importorskip("torch")
+    x, gamma, beta, rng = draw(1)
+    dout, param = rng.normal(size=x.shape), {"mode": "train", "eps": EPS}
+    tensors = [torch.tensor(a, requires_grad=True) for a in (x, gamma, beta)]
+    mean, var = torch.zeros(4).double(), torch.ones(4).double()
+    layer = torch.nn.functional.batch_norm
+    out = layer(tensors[0], mean, var, *tensors[1:], True, 0.1, EPS)
+    (out * torch.tensor(dout)).sum().backward()
+    got, cache = ps1.batchnorm_forward(x, gamma, beta, param)
+    assert relative_error(got, out.detach()) < 1e-12
+    assert relative_error(param["running_mean"], mean) < 1e-12
+    for ours, tensor in zip(ps2.batchnorm_backward(dout, cache), tensors, strict=True):
+        assert relative_error(ours, tensor.grad) < 1e-12
+    given = {"running_mean": mean.numpy(), "running_var": var.numpy()}
+    later = layer(tensors[0], mean, var, *tensors[1:], False, 0.1, EPS)
+    param = {"mode": "test", "eps": EPS, **given}
+    got, _ = ps1.batchnorm_forward(x, gamma, beta, param)
+    assert relative_error(got, later.detach()) < 1e-12
+
+
 def gradients(function, args, dout):
     return [ref.numerical(function, args, k, dout) for k in range(3)]
 
@@ -49,9 +70,13 @@ def gradients(function, args, dout):
 @pytest.mark.parametrize(
     ("forward", "backward", "extra"),
     [
-        (ref.ghost, ps2.ghost_backward, 3),
-        (ref.weighted, ps2.weighted_backward, np.array([0.0, 1, 2, 0.5, 3, 1])),
-        (ref.clipped, ps2.clipped_backward, 3.0),
+        (ps1.ghost_batchnorm, ps2.ghost_batchnorm_backward, 3),
+        (
+            ps1.weighted_batchnorm,
+            ps2.weighted_batchnorm_backward,
+            np.array([0.0, 1, 2, 0.5, 3, 1]),
+        ),
+        (ps1.clipped_batchnorm, ps2.clipped_batchnorm_backward, 3.0),
     ],
 )
 def test_variants_have_the_gradients_of_their_forward(forward, backward, extra):
