@@ -14,7 +14,7 @@ from coursework.questions import SETS
 from coursework.questions.shared import sentences
 
 FOLDER = coursework.questions.__path__[0] + "/says"
-MOVED = ("ps1", "ps2", "ps3", "capstone")
+MOVED = ("ps1", "ps2", "ps3", "ps4", "ps5", "capstone")
 
 
 def drawn(name):
