@@ -120,8 +120,9 @@ SETS = {
     "ps4": ProblemSet(
         "The family and PyTorch",
         ps4.questions,
-        (*ps4.SPATIAL, *ps4.LAYER, *ps4.GROUP, *ps4.MODULE, "unequal_groupnorm",
-         "masked_spatial_batchnorm"),
+        (*ps4.SPATIAL, "layernorm_forward", "layernorm_backward",
+         "spatial_groupnorm_forward", "spatial_groupnorm_backward", "BatchNorm1d",
+         "unequal_groupnorm", "masked_spatial_batchnorm"),
         (("ps4.w1", "Who normalizes over which axes", 2.0),),
         imports=("torch",),
         blocked=BLOCKED,

@@ -20,7 +20,7 @@ Rng = np.random.Generator
 LARGE_MEAN = 1e8
 BASIC = 1e-4  # forgives an eps in the wrong place; the eps check does not
 LOOSE = 1e-5  # what rounding at a mean of 1e8, or in float32, leaves
-TOLERANCE = {"eps": 1e-6, "large mean": 10 * LOOSE}
+TOLERANCE = {"eps": 1e-6, "gradients": 1e-6, "large mean": 10 * LOOSE}
 
 
 def sentences(set_name: str, question: str) -> dict[str, Any]:
