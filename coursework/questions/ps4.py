@@ -15,19 +15,7 @@ from bncheck.spec import mistake as M
 from coursework.questions import ps1, ps2, shared
 from coursework.questions.ps1 import batchnorm_forward
 from coursework.questions.ps2 import GRADIENTS, batchnorm_backward
-from coursework.questions.shared import (
-    BASIC,
-    DX,
-    Array,
-    G,
-    Norm,
-    Rng,
-    batch,
-    large_eps,
-    one_norm,
-    parameters,
-    sentences,
-)
+from coursework.questions.shared import DGAMMA, DX, Array, Norm, Rng, batch, sentences
 
 
 def maps(rng: Rng, n: int, c: int, h: int, w: int) -> Array:
@@ -45,14 +33,12 @@ def flat(*part: int | slice) -> Callable[[Array], None]:
     return change
 
 
-def with_eps(rng, x, gamma, beta, eps):
-    """Return the arguments of a forward function that only needs eps."""
-    return x, gamma, beta, {} if eps is None else {"eps": eps}
+FLAT_CHANNEL = flat(slice(None), 0)
 
 
 def norm_of_maps(*own: Mistake) -> list[Mistake]:
     """Return the mistakes of a normalization that is not tried with a large mean."""
-    return [m for m in one_norm(*own) if m.name != "one-pass-variance"]
+    return [m for m in shared.one_norm(*own) if m.name != "one-pass-variance"]
 
 
 # --- q1: batch norm of maps -----------------------------------------------------------
@@ -94,28 +80,23 @@ MAPS = {
     "mixed": "{0}.reshape({1}.shape)",
     "turned": "{0}.reshape({1}.swapaxes(0, 1).shape).swapaxes(0, 1)",
 }
-BOTH = [
-    ("right", "right"),
-    ("mixed", "mixed"),
-    ("turned", "right"),
-    ("turned", "turned"),
-]
+FORWARD = ("right right", "mixed mixed", "turned right", "turned turned")
 
 
 def mixes() -> list[Mistake]:
     """Return all ways to mix channels, in the forward and the backward function."""
     made = [M("reshape-mixes", breaks=True), M("reshape-turned", breaks=True)]
-    for (into, back), above, below in list(itertools.product(BOTH, ROWS, MAPS))[1:]:
-        root = "dx-mixed" if above == "right" else "dout-mixed"
-        root = {"mixed": "reshape-mixes", "turned": "reshape-turned"}.get(into, root)
-        edits = {
-            "to_rows(x)": ROWS[into].format("x"),
-            "to_maps(out, x.shape)": MAPS[back].format("out", "x"),
-            "to_rows(dout)": ROWS[above].format("dout"),
-            "to_maps(dx, dout.shape)": MAPS[below].format("dx", "dout"),
-        }
-        name = f"{root}-{into}-{back}-{above}-{below}"
-        made.append(M(name, *itertools.chain(*edits.items()), of=root))
+    roots = {"mixed": "reshape-mixes", "turned": "reshape-turned"}
+    for both, above, below in list(itertools.product(FORWARD, ROWS, MAPS))[1:]:
+        into, back = both.split()
+        root = roots.get(into, "dx-mixed" if above == "right" else "dout-mixed")
+        made.append(M(
+            f"{root}-{into}-{back}-{above}-{below}",
+            "to_rows(x)", ROWS[into].format("x"),
+            "to_maps(out, x.shape)", MAPS[back].format("out", "x"),
+            "to_rows(dout)", ROWS[above].format("dout"),
+            "to_maps(dx, dout.shape)", MAPS[below].format("dx", "dout"), of=root,
+        ))  # fmt: skip
     return made
 
 
@@ -126,38 +107,30 @@ if bn_param["mode"] == "train":
     away = x - x.mean(AXES, keepdims=True)
     x_hat = away / np.sqrt((away**2).mean(AXES, keepdims=True) + cache[3])
     out = gamma * to_rows(x_hat) + beta"""
-# What no check here sees, and what maps have in another form.
-NOT_HERE = ("stats-over", "default-eps", "zero-filled", "single-precision", "unbiased")
-STORING = ("momentum-swapped", "last-batch-kept", "never", "mean-never", "mean-var", "var-never",
-           "std-not-var", "eps-stored", "starts-at-one")  # fmt: skip
-STATISTICS = [m for m in ps1.RUNNING.mistakes if m.name.startswith(STORING)]
+AXES = {"per-pixel": "0", "per-image": "(2, 3)", "over-channels": "1"}
+NOT_HERE = ("stats-over", "default-eps", "zero-filled", "single-precision")
+ONE_STEP = ("momentum-swapped", "last-batch-kept", "never", "mean-never", "mean-var",
+            "var-never", "std-not-var", "eps-stored", "starts-at-one")  # fmt: skip
 TRAINING, TESTING = (
     [m for m in right.mistakes if m.edits and not m.name.startswith(NOT_HERE)]
     for right in (ps1.TRAIN, ps1.EVALUATION)
 )
-TAKEN = {m.name for m in (*TRAINING, *STATISTICS)}
-SAYS = sentences("ps4", "q1")
-SAYS["mistakes"] = {
-    **{f"{k}-test": v for k, v in sentences("ps1", "q3")["mistakes"].items()},
-    **SAYS["mistakes"],
-}
+SAYS, IN_TEST = sentences("ps4", "q1"), sentences("ps1", "q3")["mistakes"]
+SAYS["mistakes"] = {f"{k}-test": v for k, v in IN_TEST.items()} | SAYS["mistakes"]
 MAPPED = Right(
     spatial_batchnorm_forward, spatial_batchnorm_backward, batchnorm_forward,
     batchnorm_backward, to_rows, to_maps, says=SAYS,
     mistakes=[
         *mixes(),
-        *(M(name, RUN, OVER.replace("AXES", axes), breaks=True)
-          for name, axes in (("per-pixel", "0"), ("per-image", "(2, 3)"), ("over-channels", "1"))),
-        *TRAINING, M("input-overwritten"), *STATISTICS,
+        *(M(k, RUN, OVER.replace("AXES", v), breaks=True) for k, v in AXES.items()),
+        *TRAINING, M("input-overwritten"),
+        *(m for m in ps1.RUNNING.mistakes if m.name.startswith(ONE_STEP)),
         M("sample-variance-stored", ps1.NEW, "(1 - momentum) * x.var(0, ddof=1)",
           of="sample-variance"),
-        *(m._replace(name=f"{m.name}-test", of=m.of or m.name) if m.name in TAKEN else m
-          for m in TESTING),
-        M("sample-variance-test", ps1.ROOT, "np.sqrt(running_var * len(x) / (len(x) - 1) + eps)",
-          of="sample-variance"),
+        *(m._replace(name=f"{m.name}-test", of=m.of or m.name) for m in TESTING),
         *(m for m in ps2.BACKWARD if m.edits),
-        M("divided-by-images", BACK, f"{BACK}\nsize, std, gamma = dout[0, 0].size, cache[4], cache[6]\n"
-          "dx = size * dx - (size - 1) * gamma * to_rows(dout) / std"),
+        M("divided-by-images", BACK, f"{BACK}\ng, size = cache[6] * to_rows(dout), "
+          "dout[0, 0].size\ndx = size * dx - (size - 1) * g / cache[4]"),
     ],
 )  # fmt: skip
 
@@ -165,25 +138,22 @@ MAPPED = Right(
 def spatial(rng: Rng) -> Question:
     """Question 1: batch norm of maps, forward and backward."""
     norm = Norm(MAPPED, ps1.in_training, maps)
-    forward, args = SPATIAL[0], (maps(rng, 2, 3, 4, 5), *parameters(rng, 3))
-    first = (forward, *args, {"mode": "train"})
-    test = {"mode": "test", "eps": 0.3}
-    given = test | {
-        "running_mean": rng.normal(size=3),
-        "running_var": rng.uniform(0.3, 4, 3),
-    }
+    args = (SPATIAL[0], maps(rng, 2, 3, 4, 5), *shared.parameters(rng, 3))
+    first, test = (*args, {"mode": "train"}), {"mode": "test", "eps": 0.3}
+    mean, var = rng.normal(size=3), rng.uniform(0.3, 4, 3)
+    given = (*args, test | {"running_mean": mean, "running_var": var})
+    own = (*args, test | {"**": Handle(0, "arg3")})
 
     def later(*calls: tuple) -> Check:
         return MAPPED.check("evaluation mode", 0.25, calls, {"out in test mode": 0})
 
-    # Statistics kept in another shape, as (1, C, 1, 1), fit only themselves.
-    own = later(first, (forward, *args, {"**": Handle(0, "arg3"), **test}))
     return MAPPED.question("ps4.q1", [
         norm.output(rng, "values", 0.75, (2, 3, 4, 5)),
-        norm.output(rng, "eps", 0.5, (3, 2, 2, 4), large_eps(rng), flat(slice(None), 0)),
+        norm.output(rng, "eps", 0.5, (3, 2, 2, 4), shared.large_eps(rng), FLAT_CHANNEL),
         norm.output(rng, "H and W differ", 0.25, (1, 4, 2, 6)),
         MAPPED.check("running statistics", 0.25, [first], ps1.STORED),
-        replace(later((forward, *args, given)), instead=own),
+        # Statistics kept in another shape, as (1, C, 1, 1), fit only themselves.
+        replace(later(given), instead=later(first, own)),
         norm.gradients(rng, "gradients", 0.75, (2, 3, 2, 3), 0.3),
         norm.kept(rng, 0.25, (2, 4, 2, 3), None, ("x", "gamma")),
     ], functions=SPATIAL)  # fmt: skip
@@ -220,22 +190,22 @@ PATHS = [m for m in shared.gradient_mistakes() if m.name in (
     "statistics-constant", "mean-path-missing", "variance-path-missing", "variance-half",
     "variance-twice", "sign-of-mean-path", "sign-of-variance-path", "no-gamma-in-dx",
     "no-eps-in-dx")]  # fmt: skip
-ROW = "mu = x.mean(1, keepdims=True)\naway = x - mu\nvar = (away**2).mean(1, keepdims=True)"
-ALONG_MEAN, ALONG_VAR = "g.mean(1, keepdims=True)", "(g * x_hat).mean(1, keepdims=True)"
-SUMS = "dgamma = (dout * x_hat).sum(0)\ndbeta = dout.sum(0)"
+MEAN = "mean(1, keepdims=True)"
+ROW = f"mu = x.{MEAN}\naway = x - mu\nvar = (away**2).{MEAN}"
 LAYER = Right(layernorm_forward, layernorm_backward, says=sentences("ps4", "q2"), mistakes=[
     M("batch-axis", ROW, "mu = x.mean(0)\naway = x - mu\nvar = x.var(0)", breaks=True),
     M("over-all", ROW, "mu = x.mean()\naway = x - mu\nvar = x.var()", breaks=True),
-    *one_norm(M("sample-variance", "(away**2).mean(1, keepdims=True)",
-                "x.var(1, ddof=1, keepdims=True)")),
-    M("row-sums", SUMS, "dgamma = (dout * x_hat).sum(1)\ndbeta = dout.sum(1)"),
-    M("parameter-means", SUMS, "dgamma = (dout * x_hat).mean(0)\ndbeta = dout.mean(0)"),
+    *shared.one_norm(
+        M("sample-variance", f"(away**2).{MEAN}", "x.var(1, ddof=1, keepdims=True)")),
+    M("row-sums", DGAMMA, "(dout * x_hat).sum(1)", shared.DBETA, "dout.sum(1)"),
+    M("parameter-means", DGAMMA, "(dout * x_hat).mean(0)",
+      shared.DBETA, "dout.mean(0)"),
     *PATHS,
-    M("divided-by-N", ALONG_MEAN, "g.sum(1, keepdims=True) / len(x)",
-      ALONG_VAR, "(g * x_hat).sum(1, keepdims=True) / len(x)"),
-    M("batch-sums", ALONG_MEAN, "g.mean(0)", ALONG_VAR, "(g * x_hat).mean(0)"),
-    M("gamma-after-sums", G, "dout", DX, f"gamma * {DX}"),
-    M("dgamma-uses-x", shared.DGAMMA, "(dout * x).sum(0)"),
+    M("divided-by-N", f"g.{MEAN}", "g.sum(1, keepdims=True) / len(x)",
+      f"(g * x_hat).{MEAN}", "(g * x_hat).sum(1, keepdims=True) / len(x)"),
+    M("batch-sums", f"g.{MEAN}", "g.mean(0)", f"(g * x_hat).{MEAN}", "(g * x_hat).mean(0)"),
+    M("gamma-after-sums", shared.G, "dout", DX, f"gamma * {DX}"),
+    M("dgamma-uses-x", DGAMMA, "(dout * x).sum(0)"),
     M("second-call"),
     M("dout-overwritten"),
 ])  # fmt: skip
@@ -243,13 +213,12 @@ LAYER = Right(layernorm_forward, layernorm_backward, says=sentences("ps4", "q2")
 
 def layer(rng: Rng) -> Question:
     """Question 2: layer norm, forward and backward."""
-    norm = Norm(LAYER, with_eps)
+    norm = Norm(LAYER, lambda rng, x, gamma, beta, eps: (
+        x, gamma, beta, {} if eps is None else {"eps": eps}))  # fmt: skip
 
-    def gradients(
-        category: str, points: float, shape: tuple, eps: float, tol: float
-    ) -> Check:
-        x, dout = batch(rng, *shape), rng.normal(size=shape) + 0.3
-        forward = ("layernorm_forward", x, *parameters(rng, shape[1]), {"eps": eps})
+    def gradients(category: str, points: float, n: int, d: int, eps: float, tol: float):
+        x, dout = batch(rng, n, d), rng.normal(size=(n, d)) + 0.3
+        forward = ("layernorm_forward", x, *shared.parameters(rng, d), {"eps": eps})
         back = ("layernorm_backward", dout, Handle(0, 1))
         again = {f"{label} again": i for label, i in GRADIENTS.items()}
         first = {label: (1, i) for label, i in GRADIENTS.items()}
@@ -259,7 +228,7 @@ def layer(rng: Rng) -> Question:
             tol, whatever=weak, forward=(0, 1e-5, 1e-7),
             floor=1e-3 * float(np.abs(dout).max()),
         )  # fmt: skip
-        *slopes, kept = ps2.labelled(check, *GRADIENTS, *GRADIENTS, "dout").expects
+        *slopes, kept = check.expects
         return replace(check, expects=(*slopes, replace(kept, tol=0.0)))
 
     def equal_row(x):
@@ -267,11 +236,11 @@ def layer(rng: Rng) -> Question:
 
     return LAYER.question("ps4.q2", [
         norm.output(rng, "values", 1.0, (4, 7)),
-        norm.output(rng, "eps", 0.5, (5, 3), large_eps(rng), flat(0)),
+        norm.output(rng, "eps", 0.5, (5, 3), shared.large_eps(rng), flat(0)),
         norm.output(rng, "large mean", 0.25, (3, 8)),
         norm.kept(rng, 0.25, (4, 5), None, ("x", "gamma")),
-        gradients("gradients", 1.5, (4, 6), 1e-5, BASIC),
-        gradients("eps in gradients", 0.25, (5, 3), 0.4, 1e-6),
+        gradients("gradients", 1.5, 4, 6, 1e-5, shared.BASIC),
+        gradients("eps in gradients", 0.25, 5, 3, 0.4, 1e-6),
         norm.output(rng, "constant feature", 0.25, (3, 5), change=equal_row),
     ], observer="rows")  # fmt: skip
 
@@ -297,7 +266,8 @@ def spatial_groupnorm_forward(x, gamma, beta, G, gn_param):
 def spatial_groupnorm_backward(dout, cache):
     """Send dout back through group norm; all sums of dx run over a group."""
     shape, var, std, x_hat, gamma = cache
-    g, hats, over = (gamma * dout).reshape(shape), x_hat.reshape(shape), (2, 3, 4)
+    g, hats = (gamma * dout).reshape(shape), x_hat.reshape(shape)
+    over = (2, 3, 4)
     along_mean = g.mean(over, keepdims=True)
     along_var = hats * (g * hats).mean(over, keepdims=True)
     dx = ((g - along_mean - along_var) / std).reshape(dout.shape)
@@ -306,26 +276,27 @@ def spatial_groupnorm_backward(dout, cache):
     return dx, dgamma, dbeta
 
 
-AXES, PARTS = "axes = (2, 3, 4)", "x.reshape(n, G, c // G, h, w)"
-SUMS = "dgamma = (dout * x_hat).sum((0, 2, 3))\ndbeta = dout.sum((0, 2, 3))"
+PARTS, SQUARES = "x.reshape(n, G, c // G, h, w)", "(away**2).mean(axes, keepdims=True)"
+GROUPED = "axes = (2, 3, 4)"
+SUMMED = {
+    f"{a}.sum((0, 2, 3))": f"{a}.mean((0, 2, 3))" for a in ("(dout * x_hat)", "dout")
+}
 GROUP = Right(
     spatial_groupnorm_forward, spatial_groupnorm_backward, says=sentences("ps4", "q3"),
     mistakes=[
-        M("per-channel", AXES, "axes = (3, 4)", breaks=True),
-        M("layer", AXES, "axes = (1, 2, 3, 4)", breaks=True),
-        M("over-batch", AXES, "axes = (0, 2, 3, 4)", breaks=True),
+        M("per-channel", GROUPED, "axes = (3, 4)", breaks=True),
+        M("layer", GROUPED, "axes = (1, 2, 3, 4)", breaks=True),
+        M("over-batch", GROUPED, "axes = (0, 2, 3, 4)", breaks=True),
         M("interleaved", PARTS, "x.reshape(n, c // G, G, h, w).swapaxes(1, 2)",
           "away / std", "(away / std).swapaxes(1, 2)", breaks=True),
         M("size-for-number", PARTS, "x.reshape(n, c // G, G, h, w)"),
-        M("spread-only", AXES, "axes = (2,)"),
+        M("spread-only", GROUPED, "axes = (2,)"),
         *norm_of_maps(
-            M("sample-variance", "(away**2).mean(axes, keepdims=True)",
-              "parts.var(axes, ddof=1, keepdims=True)"),
+            M("sample-variance", SQUARES, "parts.var(axes, ddof=1, keepdims=True)"),
             M("not-centred", "away / std", "parts / std")),
         *PATHS,
-        M("channel-sums", "(gamma * dout).reshape(shape), x_hat.reshape(shape), (2, 3, 4)",
-          "(gamma * dout).reshape(shape), x_hat.reshape(shape), (3, 4)"),
-        M("parameter-means", SUMS, SUMS.replace("sum", "mean")),
+        M("channel-sums", "over = (2, 3, 4)", "over = (3, 4)"),
+        M("parameter-means", *itertools.chain(*SUMMED.items())),
     ],
 )  # fmt: skip
 
@@ -334,10 +305,9 @@ def group(rng: Rng, layout: bool = False) -> Question:
     """Question 3: group norm; ``layout`` for gamma of shape (1, C, 1, 1)."""
 
     def arguments(rng, x, gamma, beta, eps):
-        if layout:
-            gamma, beta = gamma[None, :, None, None], beta[None, :, None, None]
-        groups = 3 if x.shape[2] == 4 else 2
-        return x, gamma, beta, groups, {} if eps is None else {"eps": eps}
+        shape = (1, -1, 1, 1) if layout else (-1,)
+        more = 3 if x.shape[2] == 4 else 2, {} if eps is None else {"eps": eps}
+        return x, gamma.reshape(shape), beta.reshape(shape), *more
 
     norm = Norm(GROUP, arguments, maps)
     gradients = norm.gradients(rng, "gradients", 1.0, (2, 6, 2, 3), 0.3)
@@ -345,7 +315,7 @@ def group(rng: Rng, layout: bool = False) -> Question:
     loose = (dx, *(replace(e, loose=True) for e in others))
     return GROUP.question("ps4.q3", [
         norm.output(rng, "values", 1.0, (2, 6, 4, 3)),
-        norm.output(rng, "eps", 0.5, (3, 4, 2, 5), large_eps(rng), flat(0, slice(2))),
+        norm.output(rng, "eps", 0.5, (3, 4, 2, 5), shared.large_eps(rng), flat(0, slice(2))),
         norm.output(rng, "H and W differ", 0.25, (1, 6, 2, 5)),
         replace(gradients, expects=loose),
         norm.kept(rng, 0.25, (2, 4, 2, 3), None, ("x", "gamma")),
@@ -392,21 +362,21 @@ def module_gradients(x):
 
 def module_state(d):
     """Return the shapes in state_dict; no wrong parameters, no other entries."""
-    shapes = {"weight": [d], "bias": [d], "running_mean": [d], "running_var": [d]}
+    shapes = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), [d])
     return {**shapes, "num_batches_tracked": []}, np.array(0), np.array(0)
 
 
 MOMENTUM, STORED, USED = 'options["momentum"]', "x.var(0, ddof=1)", "x.var(0)"
 STATE = {f"{k} in state_dict": f"out.{k}" for k in module_state(1)[0]}
 STATE |= {"the parameters": 1, "other entries": 2}
-NOT_STORED = {label: [label.replace(" ", "-")] for label in STATE}
+NOT_THERE = {label: [label.replace(" ", "-")] for label in STATE}
 MODULE = Right(
     scaled, trained, module, module_gradients, module_state, says=sentences("ps4", "q4"),
     mistakes=[
         M("not-unbiased", STORED, USED),
         M("sample-variance", USED, STORED),
-        M("sample-variance-twice", STORED, f"{STORED} * len(x) / (len(x) - 1)", USED, STORED,
-          of="sample-variance"),
+        M("sample-variance-twice", STORED, f"{STORED} * len(x) / (len(x) - 1)",
+          USED, STORED, of="sample-variance"),
         M("momentum-swapped", MOMENTUM, f"1 - {MOMENTUM}"),
         M("momentum-fixed", MOMENTUM, "0.1"),
         M("never-written", MOMENTUM, "0.0"),
@@ -416,39 +386,41 @@ MODULE = Right(
         M("no-affine", "gamma * x_hat + beta", "x_hat"),
         M("starts-at-zero", "np.ones(x.shape[1])", "0.0"),
         *map(M, ("state-changed", "one-pass-variance", "input-overwritten", "detached")),
-        *(M(*names) for names in NOT_STORED.values()),
+        *(M(name) for (name,) in NOT_THERE.values()),
     ],
 )  # fmt: skip
-LABELS = ("out", "running_mean", "running_var", "out in evaluation mode",
-          "running_var after evaluation", "num_batches_tracked")  # fmt: skip
+LATER = "running_var after evaluation"
+RESULTS = ("out", "running_mean", "running_var", "out in evaluation mode", LATER,
+           "num_batches_tracked")  # fmt: skip
 
 
-def module_question(rng: Rng) -> Question:
-    """Question 4: a PyTorch module."""
+def pytorch(rng: Rng) -> Question:
+    """Question 4: a module for PyTorch."""
 
-    def call(x: Array, momentum: float = 0.1, eps: float = 1e-5) -> list[tuple]:
-        weight, bias = parameters(rng, x.shape[1])
+    def look(category: str, points: float, n: int, d: int, expect: dict, tol: float,
+             weak: dict | tuple, momentum: float = 0.1, eps: float = 1e-5):  # fmt: skip
+        x, (weight, bias) = batch(rng, n, d), shared.parameters(rng, d)
+        if category == "large mean":
+            x = x + shared.LARGE_MEAN
+        if category == "momentum and eps":
+            FLAT_CHANNEL(x)
         options = {"momentum": momentum, "eps": eps, "weight": weight, "bias": bias}
-        return [("*module", x, batch(rng, 5, x.shape[1]), options)]
+        calls = [("*module", x, batch(rng, 5, d), options)]
+        return MODULE.check(category, points, calls, expect, tol, whatever=weak)
 
-    small = batch(rng, 5, 3)
-    flat(slice(None), 0)(small)
-    far = batch(rng, 6, 3) + shared.LARGE_MEAN
-    other = call(small, rng.uniform(0.3, 0.6), rng.uniform(0.2, 0.5))
-    places = {label: i for i, label in enumerate(LABELS)}
-    weak = {LABELS[4]: ["state-changed"]}
+    results, changed = {k: i for i, k in enumerate(RESULTS)}, {LATER: ["state-changed"]}
+    wide = rng.uniform(0.3, 0.6), rng.uniform(0.2, 0.5)
     values = np.arange(15.0).reshape(5, 3) ** 1.5 % 7
     return MODULE.question("ps4.q4", [
-        MODULE.check("values", 0.75, call(batch(rng, 7, 4)), places, BASIC, whatever=weak),
-        MODULE.check("momentum and eps", 1.0, other, places, 1e-5, whatever=weak),
-        MODULE.check("large mean", 0.25, call(far), {"out": 0}, BASIC,
-                     whatever=["one-pass-variance"]),
+        look("values", 0.75, 7, 4, results, shared.BASIC, changed),
+        look("momentum and eps", 1.0, 5, 3, results, 1e-5, changed, *wide),
+        look("large mean", 0.25, 6, 3, {"out": 0}, shared.BASIC, ("one-pass-variance",)),
         MODULE.check("state_dict", 0.5, [("*module_state", 4)], STATE, 0.0,
-                     whatever=NOT_STORED),
-        MODULE.check("no mutation", 0.25, call(batch(rng, 6, 3)), {"x": "arg0", "other": "arg1"},
-                     0.0, whatever=["input-overwritten"]),
+                     whatever=NOT_THERE),
+        look("no mutation", 0.25, 6, 3, {"x": "arg0", "other": "arg1"}, 0.0,
+             ("input-overwritten",)),
         MODULE.check("gradients", 0.25, [("*module_gradients", values)],
-                     {"the gradient that autograd finds": 0}, 1e-4, whatever=["detached"]),
+                     {"the gradient that autograd finds": 0}, 1e-4, whatever=("detached",)),
     ], functions=("BatchNorm1d",))  # fmt: skip
 
 
@@ -462,7 +434,7 @@ def variant(right: Right, draw: Callable[[Rng, Array], object]) -> Callable:
         norm = Norm(right, lambda rng, x, g, b, eps: (x, g, b, draw(rng, x), eps), maps)
         return right.question("ps4.q5", [
             norm.output(rng, "values", 1.75, (2, 6, 3, 4)),
-            norm.output(rng, "eps", 0.75, (3, 5, 2, 4), large_eps(rng), flat(slice(None), 0)),
+            norm.output(rng, "eps", 0.75, (3, 5, 2, 4), shared.large_eps(rng), FLAT_CHANNEL),
             norm.output(rng, "H and W differ", 0.25, (1, 6, 2, 5)),
             norm.kept(rng, 0.25, (2, 5, 2, 3), 1e-3),
         ])  # fmt: skip
@@ -491,8 +463,7 @@ unequal = variant(
         M("sizes-ignored", BOUNDS, "[]"),
         M("per-channel", BOUNDS, "x.shape[1]", breaks=True),
         M("over-batch", "(1, 2, 3)", "(0, 1, 2, 3)", breaks=True),
-        M("sample-variance", "(away**2).mean(axes, keepdims=True)",
-          "part.var(axes, ddof=1, keepdims=True)"),
+        M("sample-variance", SQUARES, "part.var(axes, ddof=1, keepdims=True)"),
         M("not-centred", "away / std", "part / std"),
     )),
     lambda rng, x: [1, 2, 3] if x.shape[1] == 6 else [1, 4],
@@ -521,32 +492,22 @@ def some_pixels(rng: Rng, x: Array) -> Array:
 
 KEEP, MEAN = "keep = mask[:, None]", "(keep * x).sum(axes, keepdims=True) / count"
 VAR = "(keep * away**2).sum(axes, keepdims=True) / count"
-masked = variant(
-    Right(masked_spatial_batchnorm, says=sentences("ps4", "masked"), mistakes=norm_of_maps(
-        M("mask-ignored", KEEP, "keep = np.ones_like(mask)[:, None]"),
-        M("mask-turned", KEEP, "keep = 1 - mask[:, None]"),
-        M("divided-by-all", "keep.sum()", "keep.size"),
-        M("zeroed-input", KEEP, "x = x * mask[:, None]\nkeep = np.ones_like(mask)[:, None]"),
-        M("zeroed-input-statistics", MEAN, "(keep * x).mean(axes, keepdims=True)",
-          VAR, "(keep * x).var(axes, keepdims=True)", of="zeroed-input"),
-        M("plain-variance", VAR, "x.var(axes, keepdims=True)"),
-        M("plain-variance-around-mask", VAR, "(away**2).mean(axes, keepdims=True)",
-          of="plain-variance"),
-        M("output-masked", "gamma * x_hat + beta", "keep * (gamma * x_hat + beta)"),
-        M("output-masked-x-hat", "away / std", "keep * away / std", of="output-masked"),
-        M("sample-variance", VAR, VAR.replace("count", "(count - 1)")),
-    )),
-    some_pixels,
-)  # fmt: skip
-VARIANTS = {"unequal": unequal, "masked": masked}
+MASKED = Right(masked_spatial_batchnorm, says=sentences("ps4", "masked"), mistakes=norm_of_maps(
+    M("mask-ignored", KEEP, "keep = np.ones_like(mask)[:, None]"),
+    M("mask-turned", KEEP, "keep = 1 - mask[:, None]"),
+    M("divided-by-all", "keep.sum()", "keep.size"),
+    M("zeroed-input", KEEP, "x = x * mask[:, None]\nkeep = np.ones_like(mask)[:, None]"),
+    M("zeroed-input-statistics", MEAN, "(keep * x).mean(axes, keepdims=True)",
+      VAR, "(keep * x).var(axes, keepdims=True)", of="zeroed-input"),
+    M("plain-variance", VAR, "x.var(axes, keepdims=True)"),
+    M("plain-variance-around-mask", VAR, SQUARES, of="plain-variance"),
+    M("output-masked", "gamma * x_hat + beta", "keep * (gamma * x_hat + beta)"),
+    M("output-masked-x-hat", "away / std", "keep * away / std", of="output-masked"),
+    M("sample-variance", VAR, VAR.replace("count", "(count - 1)")),
+))  # fmt: skip
+VARIANTS = {"unequal": unequal, "masked": variant(MASKED, some_pixels)}
 
 
 def questions(rng: Rng, variant: str) -> list[Question]:
     """Draw the questions of the set, with the term's variant."""
-    return [
-        spatial(rng),
-        layer(rng),
-        group(rng),
-        module_question(rng),
-        VARIANTS[variant](rng),
-    ]
+    return [spatial(rng), layer(rng), group(rng), pytorch(rng), VARIANTS[variant](rng)]
