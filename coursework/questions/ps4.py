@@ -70,29 +70,21 @@ def spatial_batchnorm_backward(dout, cache):
 
 
 # Ways to make rows of maps, and maps of rows: the right one, and two that mix channels.
-ROWS = {
-    "right": "to_rows({0})",
-    "mixed": "{0}.reshape(-1, {0}.shape[1])",
-    "turned": "{0}.swapaxes(0, 1).reshape(-1, {0}.shape[1])",
-}
-MAPS = {
-    "right": "to_maps({0}, {1}.shape)",
-    "mixed": "{0}.reshape({1}.shape)",
-    "turned": "{0}.reshape({1}.swapaxes(0, 1).shape).swapaxes(0, 1)",
-}
-FORWARD = ("right right", "mixed mixed", "turned right", "turned turned")
+ROWS = ("to_rows({0})", "{0}.reshape(-1, {0}.shape[1])",
+        "{0}.swapaxes(0, 1).reshape(-1, {0}.shape[1])")  # fmt: skip
+MAPS = ("to_maps({0}, {1}.shape)", "{0}.reshape({1}.shape)",
+        "{0}.reshape({1}.swapaxes(0, 1).shape).swapaxes(0, 1)")  # fmt: skip
 
 
 def mixes() -> list[Mistake]:
     """Return all ways to mix channels, in the forward and the backward function."""
     made = [M("reshape-mixes", breaks=True), M("reshape-turned", breaks=True)]
-    roots = {"mixed": "reshape-mixes", "turned": "reshape-turned"}
-    for both, above, below in list(itertools.product(FORWARD, ROWS, MAPS))[1:]:
-        into, back = both.split()
-        root = roots.get(into, "dx-mixed" if above == "right" else "dout-mixed")
+    forward, ways = ((0, 0), (1, 1), (2, 0), (2, 2)), range(3)
+    for (into, back), above, below in list(itertools.product(forward, ways, ways))[1:]:
+        gradient = "dout-mixed" if above else "dx-mixed"
+        root = (gradient, "reshape-mixes", "reshape-turned")[into]
         made.append(M(
-            f"{root}-{into}-{back}-{above}-{below}",
-            "to_rows(x)", ROWS[into].format("x"),
+            f"{root}-{into}{back}{above}{below}", "to_rows(x)", ROWS[into].format("x"),
             "to_maps(out, x.shape)", MAPS[back].format("out", "x"),
             "to_rows(dout)", ROWS[above].format("dout"),
             "to_maps(dx, dout.shape)", MAPS[below].format("dx", "dout"), of=root,
@@ -362,7 +354,7 @@ def module_gradients(x):
 
 def module_state(d):
     """Return the shapes in state_dict; no wrong parameters, no other entries."""
-    shapes = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), [d])
+    shapes = {k: [d] for k in ("weight", "bias", "running_mean", "running_var")}
     return {**shapes, "num_batches_tracked": []}, np.array(0), np.array(0)
 
 
@@ -397,30 +389,28 @@ RESULTS = ("out", "running_mean", "running_var", "out in evaluation mode", LATER
 def pytorch(rng: Rng) -> Question:
     """Question 4: a module for PyTorch."""
 
-    def look(category: str, points: float, n: int, d: int, expect: dict, tol: float,
+    def look(category: str, points: float, x: Array, expect: dict, tol: float,
              weak: dict | tuple, momentum: float = 0.1, eps: float = 1e-5):  # fmt: skip
-        x, (weight, bias) = batch(rng, n, d), shared.parameters(rng, d)
-        if category == "large mean":
-            x = x + shared.LARGE_MEAN
-        if category == "momentum and eps":
-            FLAT_CHANNEL(x)
+        weight, bias = shared.parameters(rng, x.shape[1])
         options = {"momentum": momentum, "eps": eps, "weight": weight, "bias": bias}
-        calls = [("*module", x, batch(rng, 5, d), options)]
+        calls = [("*module", x, batch(rng, 5, x.shape[1]), options)]
         return MODULE.check(category, points, calls, expect, tol, whatever=weak)
 
     results, changed = {k: i for i, k in enumerate(RESULTS)}, {LATER: ["state-changed"]}
+    small, large = batch(rng, 5, 3), batch(rng, 6, 3) + shared.LARGE_MEAN
+    FLAT_CHANNEL(small)
     wide = rng.uniform(0.3, 0.6), rng.uniform(0.2, 0.5)
     values = np.arange(15.0).reshape(5, 3) ** 1.5 % 7
     return MODULE.question("ps4.q4", [
-        look("values", 0.75, 7, 4, results, shared.BASIC, changed),
-        look("momentum and eps", 1.0, 5, 3, results, 1e-5, changed, *wide),
-        look("large mean", 0.25, 6, 3, {"out": 0}, shared.BASIC, ("one-pass-variance",)),
+        look("values", 0.75, batch(rng, 7, 4), results, shared.BASIC, changed),
+        look("momentum and eps", 1.0, small, results, 1e-5, changed, *wide),
+        look("large mean", 0.25, large, {"out": 0}, shared.BASIC, ("one-pass-variance",)),
         MODULE.check("state_dict", 0.5, [("*module_state", 4)], STATE, 0.0,
                      whatever=NOT_THERE),
-        look("no mutation", 0.25, 6, 3, {"x": "arg0", "other": "arg1"}, 0.0,
+        look("no mutation", 0.25, batch(rng, 6, 3), {"x": "arg0", "other": "arg1"}, 0.0,
              ("input-overwritten",)),
         MODULE.check("gradients", 0.25, [("*module_gradients", values)],
-                     {"the gradient that autograd finds": 0}, 1e-4, whatever=("detached",)),
+                     {"the gradient that autograd finds": 0}, 1e-4, whatever=["detached"]),
     ], functions=("BatchNorm1d",))  # fmt: skip
 
 

@@ -9,15 +9,8 @@ import numpy as np
 from bncheck.form import Check, Question
 from bncheck.spec import Right
 from bncheck.spec import mistake as M
-from coursework.questions.shared import (
-    BASIC,
-    LARGE_MEAN,
-    Rng,
-    batch,
-    large_eps,
-    parameters,
-    sentences,
-)
+from coursework.questions import shared
+from coursework.questions.shared import BASIC, Rng, batch, sentences
 
 SINGLE = 1e-5  # what the set promises for float32
 
@@ -60,42 +53,37 @@ FOLDING = [
 def layer(rng: Rng, shape: tuple, eps: float, kind: type = float) -> list:
     """Draw a layer with weights of a shape, and the batch norm after it."""
     d = shape[0]
-    drawn = [rng.normal(size=shape), rng.normal(size=d) + 1, *parameters(rng, d),
-             rng.normal(size=d) * 2, rng.uniform(0.3, 4, d)]  # fmt: skip
+    drawn = (rng.normal(size=shape), rng.normal(size=d) + 1, *shared.parameters(rng, d),
+             rng.normal(size=d) * 2, rng.uniform(0.3, 4, d))  # fmt: skip
     return [*(a.astype(kind) for a in drawn), eps]
 
 
-def folding(number: str, name: str, points: tuple, shapes: tuple) -> Callable:
+def folding(number: str, name: str, points: tuple, *shapes: tuple) -> Callable:
     """Return the question of folding into layers with weights of three shapes."""
-    says = sentences("ps5", number)
-    right = Right(fold, says=says, mistakes=FOLDING, called={"fold": name})
+    right = Right(fold, says=sentences("ps5", number), mistakes=FOLDING,
+                  called={"fold": name})  # fmt: skip
 
     def question(rng: Rng) -> Question:
-        def look(i: int, category: str, args: list, tol: float = BASIC,
-                 floor: float = 0.0) -> Check:  # fmt: skip
-            places = {"W2": 0, "b2": 1}
-            return right.check(
-                category, points[i], [(name, *args)], places, tol, floor=floor
-            )
-
         bare, kept = layer(rng, shapes[2], 1e-5), layer(rng, shapes[0], 1e-3)
         bare[1] = None
+        plan = (("values", layer(rng, shapes[0], 1e-5), BASIC, 0.0),
+                ("eps", layer(rng, shapes[1], shared.large_eps(rng)), 1e-6, 0.0),
+                ("no bias", bare, BASIC, 0.0),
+                ("float32", layer(rng, shapes[0], 1e-3, np.float32), SINGLE, 1.0))  # fmt: skip
         return right.question(f"ps5.{number}", [
-            look(0, "values", layer(rng, shapes[0], 1e-5)),
-            look(1, "eps", layer(rng, shapes[1], large_eps(rng)), 1e-6),
-            look(2, "no bias", bare),
-            look(3, "float32", layer(rng, shapes[0], 1e-3, np.float32), SINGLE, 1.0),
-            right.check("no mutation", points[4], [(name, *kept)], {"W": "arg0", "b": "arg1"},
+            *(right.check(category, worth, [(name, *args)], {"W2": 0, "b2": 1}, tol,
+                          floor=floor)
+              for worth, (category, args, tol, floor) in zip(points, plan, strict=True)),
+            right.check("no mutation", 0.25, [(name, *kept)], {"W": "arg0", "b": "arg1"},
                         0.0, whatever=["input-overwritten"]),
         ])  # fmt: skip
 
     return question
 
 
-linear = folding("q1", "fold_linear", (0.75, 0.5, 0.25, 0.25, 0.25),
-                 ((4, 4), (3, 5), (5, 3)))  # fmt: skip
-conv = folding("q2", "fold_conv", (1.25, 0.75, 0.5, 0.25, 0.25),
-               ((4, 4, 3, 2), (3, 2, 1, 3), (2, 3, 3, 3)))  # fmt: skip
+linear = folding("q1", "fold_linear", (0.75, 0.5, 0.25, 0.25), (4, 4), (3, 5), (5, 3))
+conv = folding("q2", "fold_conv", (1.25, 0.75, 0.5, 0.25), (4, 4, 3, 2), (3, 2, 1, 3),
+               (2, 3, 3, 3))  # fmt: skip
 
 
 # --- q3: freeze the batch-norm layers -------------------------------------------------
@@ -106,33 +94,31 @@ def freeze(x, steps, deep):
     return np.array(0.0), np.array(0.0), True, True
 
 
+DRIFT, MISSED = "statistics-drift", "layers-missed"
 FROZEN = Right(freeze, says=sentences("ps5", "q3"), mistakes=map(M, (
-    "batch-used", "statistics-drift", "parameters-drift", "nothing-learns", "layers-missed",
-)))  # fmt: skip
-DRIFTS = {
-    "the drift of the running statistics": ["statistics-drift", "layers-missed"],
-    "the change of weight and bias": ["parameters-drift", "layers-missed"],
-    "that other layers learn": ["nothing-learns"],
-    "that training mode gives what evaluation mode gives":
-        ["batch-used", "statistics-drift", "layers-missed"],
-}  # fmt: skip
+    "batch-used", DRIFT, "parameters-drift", "nothing-learns", MISSED)))  # fmt: skip
+FOUND = {
+    "the drift of the running statistics": (DRIFT, MISSED),
+    "the change of weight and bias": ("parameters-drift", MISSED),
+    "that other layers learn": ("nothing-learns",),
+    "that training mode gives what evaluation mode gives": (
+        "batch-used",
+        DRIFT,
+        MISSED,
+    ),
+}
 
 
 def frozen(rng: Rng) -> Question:
     """Question 3: freeze the batch-norm layers of two models."""
-
-    def look(category: str, points: float, deep: bool) -> Check:
-        calls = [("*freeze", rng.normal(size=(12, 8)) * 2 + 3, 5, deep)]
-        places = {label: i for i, label in enumerate(DRIFTS)}
-        return FROZEN.check(
-            category, points, calls, places, 1e-7, whatever=DRIFTS, floor=1.0
-        )
-
-    return FROZEN.question(
-        "ps5.q3",
-        [look("values", 1.75, False), look("nested layers and maps", 1.25, True)],
-        functions=("freeze_batch_norm",), fatal=("layers-missed",),
-    )  # fmt: skip
+    plan = (("values", 1.75, False), ("nested layers and maps", 1.25, True))
+    return FROZEN.question("ps5.q3", [
+        FROZEN.check(category, points,
+                     [("*freeze", rng.normal(size=(12, 8)) * 2 + 3, 5, deep)],
+                     {label: i for i, label in enumerate(FOUND)}, 1e-7,
+                     whatever=FOUND, floor=1.0)
+        for category, points, deep in plan
+    ], functions=("freeze_batch_norm",), fatal=(MISSED,))  # fmt: skip
 
 
 # --- q4: statistics of all batches together -------------------------------------------
@@ -151,9 +137,9 @@ def population_statistics(batches):
 
 RETURN = "return mean, var"
 POPULATION = Right(population_statistics, says=sentences("ps5", "q4"), mistakes=[
-    M("means-unweighted", "counts / counts.sum()", "np.full(counts.shape, 1 / len(counts))"),
+    M("means-unweighted", "counts / counts.sum()", "np.full_like(means, 1 / len(counts))"),
     M("between-missing", "within + (means - mean) ** 2", "within"),
-    M("sample-variance", RETURN, "return mean, var * counts.sum() / (counts.sum() - 1)"),
+    M("sample-variance", RETURN, "n = counts.sum()\nreturn mean, var * n / (n - 1)"),
     M("sample-variance-inside", "x.var(0)", "x.var(0, ddof=1)", of="sample-variance"),
     M("last-only", RETURN, "return means[-1], within[-1]"),
     M("one-pass-variance"),
@@ -175,7 +161,7 @@ def population(rng: Rng) -> Question:
         return POPULATION.check(category, points, calls, places, tol, whatever=whatever)
 
     both = {"mean": 0, "var": 1}
-    large = [x + LARGE_MEAN for x in batches(rng, 6, 4, 8)]
+    large = [x + shared.LARGE_MEAN for x in batches(rng, 6, 4, 8)]
     return POPULATION.question("ps5.q4", [
         look("values", 1.0, batches(rng, 5, 2, 9), both, 1e-8),
         look("a batch of one row", 0.25, batches(rng, 1, 6, 3), both, 1e-8),
