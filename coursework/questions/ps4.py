@@ -15,25 +15,25 @@ from bncheck.spec import mistake as M
 from coursework.questions import ps1, ps2, shared
 from coursework.questions.ps1 import batchnorm_forward
 from coursework.questions.ps2 import GRADIENTS, batchnorm_backward
-from coursework.questions.shared import DGAMMA, DX, Array, Norm, Rng, batch, sentences
+from coursework.questions.shared import BASIC, DGAMMA, DX, Norm, Rng, batch, sentences
 
 
-def maps(rng: Rng, n: int, c: int, h: int, w: int) -> Array:
+def maps(rng: Rng, n: int, c: int, h: int, w: int) -> np.ndarray:
     """Draw maps whose channels, images and pixels differ."""
     x = to_maps(batch(rng, n * h * w, c), (n, c, h, w))
     return x + rng.normal(size=(n, c, 1, 1)) + 0.5 * rng.normal(size=(1, 1, h, w))
 
 
-def flat(*part: int | slice) -> Callable[[Array], None]:
+def flat(*part: int | slice) -> Callable[[np.ndarray], None]:
     """Return what shrinks the spread of a part of x: a fixed small eps is then seen."""
 
-    def change(x: Array) -> None:
+    def change(x: np.ndarray) -> None:
         x[part] *= 0.05 / x[part].std()
 
     return change
 
 
-FLAT_CHANNEL = flat(slice(None), 0)
+CHANNEL = flat(slice(None), 0)
 
 
 def norm_of_maps(*own: Mistake) -> list[Mistake]:
@@ -141,7 +141,7 @@ def spatial(rng: Rng) -> Question:
 
     return MAPPED.question("ps4.q1", [
         norm.output(rng, "values", 0.75, (2, 3, 4, 5)),
-        norm.output(rng, "eps", 0.5, (3, 2, 2, 4), shared.large_eps(rng), FLAT_CHANNEL),
+        norm.output(rng, "eps", 0.5, (3, 2, 2, 4), shared.large_eps(rng), CHANNEL),
         norm.output(rng, "H and W differ", 0.25, (1, 4, 2, 6)),
         MAPPED.check("running statistics", 0.25, [first], ps1.STORED),
         # Statistics kept in another shape, as (1, C, 1, 1), fit only themselves.
@@ -179,12 +179,12 @@ def layernorm_backward(dout, cache):
 
 
 PATHS = [m for m in shared.gradient_mistakes() if m.name in (
-    "statistics-constant", "mean-path-missing", "variance-path-missing", "variance-half",
-    "variance-twice", "sign-of-mean-path", "sign-of-variance-path", "no-gamma-in-dx",
-    "no-eps-in-dx")]  # fmt: skip
+    "statistics-constant", "mean-path-missing", "variance-path-missing",
+    "no-gamma-in-dx", "variance-half", "variance-twice", "sign-of-mean-path",
+    "sign-of-variance-path", "no-eps-in-dx")]  # fmt: skip
 MEAN = "mean(1, keepdims=True)"
 ROW = f"mu = x.{MEAN}\naway = x - mu\nvar = (away**2).{MEAN}"
-LAYER = Right(layernorm_forward, layernorm_backward, says=sentences("ps4", "q2"), mistakes=[
+OF_LAYER = [
     M("batch-axis", ROW, "mu = x.mean(0)\naway = x - mu\nvar = x.var(0)", breaks=True),
     M("over-all", ROW, "mu = x.mean()\naway = x - mu\nvar = x.var()", breaks=True),
     *shared.one_norm(
@@ -195,12 +195,15 @@ LAYER = Right(layernorm_forward, layernorm_backward, says=sentences("ps4", "q2")
     *PATHS,
     M("divided-by-N", f"g.{MEAN}", "g.sum(1, keepdims=True) / len(x)",
       f"(g * x_hat).{MEAN}", "(g * x_hat).sum(1, keepdims=True) / len(x)"),
-    M("batch-sums", f"g.{MEAN}", "g.mean(0)", f"(g * x_hat).{MEAN}", "(g * x_hat).mean(0)"),
+    M("batch-sums", f"g.{MEAN}", "g.mean(0)",
+      f"(g * x_hat).{MEAN}", "(g * x_hat).mean(0)"),
     M("gamma-after-sums", shared.G, "dout", DX, f"gamma * {DX}"),
     M("dgamma-uses-x", DGAMMA, "(dout * x).sum(0)"),
     M("second-call"),
     M("dout-overwritten"),
-])  # fmt: skip
+]  # fmt: skip
+LAYER = Right(layernorm_forward, layernorm_backward, says=sentences("ps4", "q2"),
+              mistakes=OF_LAYER)  # fmt: skip
 
 
 def layer(rng: Rng) -> Question:
@@ -214,11 +217,11 @@ def layer(rng: Rng) -> Question:
         back = ("layernorm_backward", dout, Handle(0, 1))
         again = {f"{label} again": i for label, i in GRADIENTS.items()}
         first = {label: (1, i) for label, i in GRADIENTS.items()}
+        places = first | again | {"dout": (1, "arg0")}
         weak = dict.fromkeys(again, ("second-call",)) | {"dout": ("dout-overwritten",)}
         check = LAYER.check(
-            category, points, [forward, back, back], first | again | {"dout": (1, "arg0")},
-            tol, whatever=weak, forward=(0, 1e-5, 1e-7),
-            floor=1e-3 * float(np.abs(dout).max()),
+            category, points, [forward, back, back], places, tol, whatever=weak,
+            forward=(0, 1e-5, 1e-7), floor=1e-3 * float(np.abs(dout).max()),
         )  # fmt: skip
         *slopes, kept = check.expects
         return replace(check, expects=(*slopes, replace(kept, tol=0.0)))
@@ -231,7 +234,7 @@ def layer(rng: Rng) -> Question:
         norm.output(rng, "eps", 0.5, (5, 3), shared.large_eps(rng), flat(0)),
         norm.output(rng, "large mean", 0.25, (3, 8)),
         norm.kept(rng, 0.25, (4, 5), None, ("x", "gamma")),
-        gradients("gradients", 1.5, 4, 6, 1e-5, shared.BASIC),
+        gradients("gradients", 1.5, 4, 6, 1e-5, BASIC),
         gradients("eps in gradients", 0.25, 5, 3, 0.4, 1e-6),
         norm.output(rng, "constant feature", 0.25, (3, 5), change=equal_row),
     ], observer="rows")  # fmt: skip
@@ -298,16 +301,17 @@ def group(rng: Rng, layout: bool = False) -> Question:
 
     def arguments(rng, x, gamma, beta, eps):
         shape = (1, -1, 1, 1) if layout else (-1,)
-        more = 3 if x.shape[2] == 4 else 2, {} if eps is None else {"eps": eps}
+        groups = 3 if x.shape[2] == 4 else 2  # three in the basic check alone
+        more = groups, {} if eps is None else {"eps": eps}
         return x, gamma.reshape(shape), beta.reshape(shape), *more
 
-    norm = Norm(GROUP, arguments, maps)
+    norm, one_group = Norm(GROUP, arguments, maps), flat(0, slice(2))
     gradients = norm.gradients(rng, "gradients", 1.0, (2, 6, 2, 3), 0.3)
     dx, *others = gradients.expects
     loose = (dx, *(replace(e, loose=True) for e in others))
     return GROUP.question("ps4.q3", [
         norm.output(rng, "values", 1.0, (2, 6, 4, 3)),
-        norm.output(rng, "eps", 0.5, (3, 4, 2, 5), shared.large_eps(rng), flat(0, slice(2))),
+        norm.output(rng, "eps", 0.5, (3, 4, 2, 5), shared.large_eps(rng), one_group),
         norm.output(rng, "H and W differ", 0.25, (1, 6, 2, 5)),
         replace(gradients, expects=loose),
         norm.kept(rng, 0.25, (2, 4, 2, 3), None, ("x", "gamma")),
@@ -363,8 +367,8 @@ STATE = {f"{k} in state_dict": f"out.{k}" for k in module_state(1)[0]}
 STATE |= {"the parameters": 1, "other entries": 2}
 NOT_THERE = {label: [label.replace(" ", "-")] for label in STATE}
 MODULE = Right(
-    scaled, trained, module, module_gradients, module_state, says=sentences("ps4", "q4"),
-    mistakes=[
+    scaled, trained, module, module_gradients, module_state,
+    says=sentences("ps4", "q4"), mistakes=[
         M("not-unbiased", STORED, USED),
         M("sample-variance", USED, STORED),
         M("sample-variance-twice", STORED, f"{STORED} * len(x) / (len(x) - 1)",
@@ -377,8 +381,8 @@ MODULE = Right(
           "trained(other, weight, bias, eps)"),
         M("no-affine", "gamma * x_hat + beta", "x_hat"),
         M("starts-at-zero", "np.ones(x.shape[1])", "0.0"),
-        *map(M, ("state-changed", "one-pass-variance", "input-overwritten", "detached")),
-        *(M(name) for (name,) in NOT_THERE.values()),
+        M("one-pass-variance"), M("input-overwritten"), M("state-changed"),
+        M("detached"), *(M(name) for (name,) in NOT_THERE.values()),
     ],
 )  # fmt: skip
 LATER = "running_var after evaluation"
@@ -389,8 +393,8 @@ RESULTS = ("out", "running_mean", "running_var", "out in evaluation mode", LATER
 def pytorch(rng: Rng) -> Question:
     """Question 4: a module for PyTorch."""
 
-    def look(category: str, points: float, x: Array, expect: dict, tol: float,
-             weak: dict | tuple, momentum: float = 0.1, eps: float = 1e-5):  # fmt: skip
+    def look(category: str, points: float, x: np.ndarray, expect: dict, tol: float,
+             weak: dict | list, momentum: float = 0.1, eps: float = 1e-5):  # fmt: skip
         weight, bias = shared.parameters(rng, x.shape[1])
         options = {"momentum": momentum, "eps": eps, "weight": weight, "bias": bias}
         calls = [("*module", x, batch(rng, 5, x.shape[1]), options)]
@@ -398,33 +402,34 @@ def pytorch(rng: Rng) -> Question:
 
     results, changed = {k: i for i, k in enumerate(RESULTS)}, {LATER: ["state-changed"]}
     small, large = batch(rng, 5, 3), batch(rng, 6, 3) + shared.LARGE_MEAN
-    FLAT_CHANNEL(small)
+    CHANNEL(small)
     wide = rng.uniform(0.3, 0.6), rng.uniform(0.2, 0.5)
     values = np.arange(15.0).reshape(5, 3) ** 1.5 % 7
     return MODULE.question("ps4.q4", [
-        look("values", 0.75, batch(rng, 7, 4), results, shared.BASIC, changed),
+        look("values", 0.75, batch(rng, 7, 4), results, BASIC, changed),
         look("momentum and eps", 1.0, small, results, 1e-5, changed, *wide),
-        look("large mean", 0.25, large, {"out": 0}, shared.BASIC, ("one-pass-variance",)),
+        look("large mean", 0.25, large, {"out": 0}, BASIC, ["one-pass-variance"]),
         MODULE.check("state_dict", 0.5, [("*module_state", 4)], STATE, 0.0,
                      whatever=NOT_THERE),
         look("no mutation", 0.25, batch(rng, 6, 3), {"x": "arg0", "other": "arg1"}, 0.0,
-             ("input-overwritten",)),
+             ["input-overwritten"]),
         MODULE.check("gradients", 0.25, [("*module_gradients", values)],
-                     {"the gradient that autograd finds": 0}, 1e-4, whatever=["detached"]),
+                     {"the gradient that autograd finds": 0}, 1e-4,
+                     whatever=["detached"]),
     ], functions=("BatchNorm1d",))  # fmt: skip
 
 
 # --- q5: the term variant -------------------------------------------------------------
 
 
-def variant(right: Right, draw: Callable[[Rng, Array], object]) -> Callable:
+def variant(right: Right, draw: Callable[[Rng, np.ndarray], object]) -> Callable:
     """Return the question of a function of (x, gamma, beta, extra, eps)."""
 
     def question(rng: Rng) -> Question:
         norm = Norm(right, lambda rng, x, g, b, eps: (x, g, b, draw(rng, x), eps), maps)
         return right.question("ps4.q5", [
             norm.output(rng, "values", 1.75, (2, 6, 3, 4)),
-            norm.output(rng, "eps", 0.75, (3, 5, 2, 4), shared.large_eps(rng), FLAT_CHANNEL),
+            norm.output(rng, "eps", 0.75, (3, 5, 2, 4), shared.large_eps(rng), CHANNEL),
             norm.output(rng, "H and W differ", 0.25, (1, 6, 2, 5)),
             norm.kept(rng, 0.25, (2, 5, 2, 3), 1e-3),
         ])  # fmt: skip
@@ -473,7 +478,7 @@ def masked_spatial_batchnorm(x, gamma, beta, mask, eps):
     return gamma * x_hat + beta
 
 
-def some_pixels(rng: Rng, x: Array) -> Array:
+def some_pixels(rng: Rng, x: np.ndarray) -> np.ndarray:
     """Draw a mask that keeps three fifths of the pixels of all maps together."""
     mask = np.zeros(x[:, 0].size)
     mask[rng.permutation(mask.size)[: mask.size * 3 // 5]] = 1.0
@@ -482,11 +487,11 @@ def some_pixels(rng: Rng, x: Array) -> Array:
 
 KEEP, MEAN = "keep = mask[:, None]", "(keep * x).sum(axes, keepdims=True) / count"
 VAR = "(keep * away**2).sum(axes, keepdims=True) / count"
-MASKED = Right(masked_spatial_batchnorm, says=sentences("ps4", "masked"), mistakes=norm_of_maps(
+OF_MASK = norm_of_maps(
     M("mask-ignored", KEEP, "keep = np.ones_like(mask)[:, None]"),
     M("mask-turned", KEEP, "keep = 1 - mask[:, None]"),
     M("divided-by-all", "keep.sum()", "keep.size"),
-    M("zeroed-input", KEEP, "x = x * mask[:, None]\nkeep = np.ones_like(mask)[:, None]"),
+    M("zeroed-input", KEEP, f"{KEEP}\nx, keep = x * keep, np.ones_like(keep)"),
     M("zeroed-input-statistics", MEAN, "(keep * x).mean(axes, keepdims=True)",
       VAR, "(keep * x).var(axes, keepdims=True)", of="zeroed-input"),
     M("plain-variance", VAR, "x.var(axes, keepdims=True)"),
@@ -494,7 +499,10 @@ MASKED = Right(masked_spatial_batchnorm, says=sentences("ps4", "masked"), mistak
     M("output-masked", "gamma * x_hat + beta", "keep * (gamma * x_hat + beta)"),
     M("output-masked-x-hat", "away / std", "keep * away / std", of="output-masked"),
     M("sample-variance", VAR, VAR.replace("count", "(count - 1)")),
-))  # fmt: skip
+)  # fmt: skip
+MASKED = Right(
+    masked_spatial_batchnorm, says=sentences("ps4", "masked"), mistakes=OF_MASK
+)
 VARIANTS = {"unequal": unequal, "masked": variant(MASKED, some_pixels)}
 
 

@@ -48,6 +48,7 @@ FOLDING = [
     M("weights-unscaled", W2, "W"),
     M("input-overwritten"),
 ]
+BOTH, KEPT = {"W2": 0, "b2": 1}, {"W": "arg0", "b": "arg1"}
 
 
 def layer(rng: Rng, shape: tuple, eps: float, kind: type = float) -> list:
@@ -66,17 +67,19 @@ def folding(number: str, name: str, points: tuple, *shapes: tuple) -> Callable:
     def question(rng: Rng) -> Question:
         bare, kept = layer(rng, shapes[2], 1e-5), layer(rng, shapes[0], 1e-3)
         bare[1] = None
-        plan = (("values", layer(rng, shapes[0], 1e-5), BASIC, 0.0),
-                ("eps", layer(rng, shapes[1], shared.large_eps(rng)), 1e-6, 0.0),
-                ("no bias", bare, BASIC, 0.0),
-                ("float32", layer(rng, shapes[0], 1e-3, np.float32), SINGLE, 1.0))  # fmt: skip
-        return right.question(f"ps5.{number}", [
-            *(right.check(category, worth, [(name, *args)], {"W2": 0, "b2": 1}, tol,
-                          floor=floor)
-              for worth, (category, args, tol, floor) in zip(points, plan, strict=True)),
-            right.check("no mutation", 0.25, [(name, *kept)], {"W": "arg0", "b": "arg1"},
-                        0.0, whatever=["input-overwritten"]),
-        ])  # fmt: skip
+        plan = [
+            ("values", layer(rng, shapes[0], 1e-5), BASIC, 0.0),
+            ("eps", layer(rng, shapes[1], shared.large_eps(rng)), 1e-6, 0.0),
+            ("no bias", bare, BASIC, 0.0),
+            ("float32", layer(rng, shapes[0], 1e-3, np.float32), SINGLE, 1.0),
+        ]
+        checks = [
+            right.check(category, worth, [(name, *args)], BOTH, tol, floor=floor)
+            for worth, (category, args, tol, floor) in zip(points, plan, strict=True)
+        ]
+        checks.append(right.check("no mutation", 0.25, [(name, *kept)], KEPT, 0.0,
+                                  whatever=["input-overwritten"]))  # fmt: skip
+        return right.question(f"ps5.{number}", checks)
 
     return question
 
@@ -137,7 +140,7 @@ def population_statistics(batches):
 
 RETURN = "return mean, var"
 POPULATION = Right(population_statistics, says=sentences("ps5", "q4"), mistakes=[
-    M("means-unweighted", "counts / counts.sum()", "np.full_like(means, 1 / len(counts))"),
+    M("means-unweighted", "counts / counts.sum()", "1 / len(counts)"),
     M("between-missing", "within + (means - mean) ** 2", "within"),
     M("sample-variance", RETURN, "n = counts.sum()\nreturn mean, var * n / (n - 1)"),
     M("sample-variance-inside", "x.var(0)", "x.var(0, ddof=1)", of="sample-variance"),
