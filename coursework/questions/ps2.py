@@ -61,8 +61,10 @@ BACKWARD = [
 def layer(question: str, name: str) -> Right:
     """Return the functions of a question, with all mistakes that a gradient shows."""
     upstream = [m for m in TRAIN.mistakes if m.edits and m.edits[0][0] != OUT]
-    return Right(batchnorm_forward, batchnorm_backward, says=sentences("ps2", question),
-                 mistakes=[*BACKWARD, *upstream], called={"batchnorm_backward": name})  # fmt: skip
+    return Right(
+        batchnorm_forward, batchnorm_backward, says=sentences("ps2", question),
+        mistakes=[*BACKWARD, *upstream], called={"batchnorm_backward": name},
+    )  # fmt: skip
 
 
 STAGED = layer("q1", "batchnorm_backward")
@@ -145,12 +147,14 @@ CHECKER = Right(check_gradient, says=sentences("ps2", "q3"), mistakes=[
     M("always-true", VERDICT, "True"),
     M("always-false", VERDICT, "False"),
     M("absolute-tolerance", VERDICT, "worst <= tol"),
-    M("absolute-tolerance-loose", VERDICT, "worst <= 1e-4 + tol * size", of="absolute-tolerance"),
+    M("absolute-tolerance-loose", VERDICT, "worst <= 1e-4 + tol * size",
+      of="absolute-tolerance"),
     M("absolute-tolerance-from-1", VERDICT, "worst <= tol * max(size, 1.0)",
       of="absolute-tolerance"),
     M("too-strict", VERDICT, "worst <= tol * min(size, 1.0)"),
     M("first-entries-only", WORST, f"{WORST}[:3]"),
-    M("first-entries-only-but-last", WORST, f"{WORST}.ravel()[:-1]", of="first-entries-only"),
+    M("first-entries-only-but-last", WORST, f"{WORST}.ravel()[:-1]",
+      of="first-entries-only"),
     M("one-sided", "(above - below) / (2 * h)", "(above - f(x)) / h"),
     M("x-overwritten", "x[i] = kept", "pass"),
     M("average-taken", f"{WORST}.max()", f"{WORST}.mean() / 100"),
@@ -198,13 +202,15 @@ def checker(rng: Rng) -> Question:
                  ("coupled", x, diagonal), ("coupled", x, a / len(x)),
                  ("coupled", many, hidden), weak=near),
         verdicts("relative difference", 0.25, ("small", z, s), ("small", z, 2 * s),
-                 ("small", z, s + 0.01 * np.abs(s).max()), ("cubes", large, 3 * large**2),
+                 ("small", z, s + 0.01 * np.abs(s).max()),
+                 ("cubes", large, 3 * large**2),
                  weak=near),
         verdicts("central differences", 0.25, ("cubes", curved, 3 * curved**2)),
         verdicts("tol", 0.25, ("coupled", x, a - 1e-3 * top, 1e-5, 0.1),
                  ("coupled", x, a - 1e-7 * top, 1e-5, 1e-10)),
         verdicts("h", 0.25, ("rippled", u, weights(u), 0.01, 1e-6)),
-        CHECKER.check("no mutation", 0.25, [("check_gradient", Remote("coupled"), x, a)],
+        CHECKER.check("no mutation", 0.25,
+                      [("check_gradient", Remote("coupled"), x, a)],
                       {"x": "arg1"}, 0.0, whatever=["x-overwritten"]),
     ], fatal=("always-true", "always-false", "verdict-turned"))  # fmt: skip
 
@@ -215,7 +221,8 @@ def checker(rng: Rng) -> Question:
 def variant(function, extra, mistakes: list[Mistake]) -> Callable[[Rng], Question]:
     """Return the question of a function of (dout, x, gamma, eps, extra)."""
     name = function.__name__
-    right = Right(function, through, says=sentences("ps2", name.partition("_")[0]), mistakes=[
+    right = Right(function, through, says=sentences("ps2", name.partition("_")[0]),
+                  mistakes=[
         *shared.gradient_mistakes(), M("input-overwritten"), *mistakes])  # fmt: skip
 
     def call(rng: Rng, n: int, d: int, eps: float = 1e-5) -> tuple:
@@ -232,7 +239,8 @@ def variant(function, extra, mistakes: list[Mistake]) -> Callable[[Rng], Questio
             check("values", 1.75, call(rng, 12, 4)),
             check("eps", 0.5, call(rng, 12, 3, shared.large_eps(rng)), 1e-6),
             check("N and D differ", 0.25, call(rng, 4, 5)),
-            right.check("no mutation", 0.5, [call(rng, 12, 3)], places, 0.0, whatever=weak),
+            right.check("no mutation", 0.5, [call(rng, 12, 3)], places, 0.0,
+                        whatever=weak),
         ], functions=(name,))  # fmt: skip
 
     return draw
@@ -267,7 +275,8 @@ ghost = variant(ghost_batchnorm_backward, shared.ghost_size, [
     M("sums-by-N", "1 / len(r)", "1 / len(x)"),
     M("whole-batch", "len(x) // k", "1"),
     M("last-ghost-only", "sum(dgamma)", "dgamma[-1]", "sum(dbeta)", "dbeta[-1]"),
-    M("ghosts-averaged", "sum(dgamma)", "sum(dgamma) / n", "sum(dbeta)", "sum(dbeta) / n"),
+    M("ghosts-averaged", "sum(dgamma)", "sum(dgamma) / n", "sum(dbeta)",
+      "sum(dbeta) / n"),
 ])  # fmt: skip
 
 
@@ -286,7 +295,8 @@ weighted = variant(weighted_batchnorm_backward, shared.row_weights, [
     M("plain-paths", MEAN_PATH, "g.mean(0)", VAR_PATH, "x_hat * (g * x_hat).mean(0)"),
     M("weights-in-sums", MEAN_PATH, "(share * g).sum(0)",
       VAR_PATH, "x_hat * (share * g * x_hat).sum(0)"),
-    M("dgamma-weighted", CALL, f"{CALL}[0], *{CALL.replace('dout', 'w[:, None] * dout')}[1:]"),
+    M("dgamma-weighted", CALL,
+      f"{CALL}[0], *{CALL.replace('dout', 'w[:, None] * dout')}[1:]"),
 ])  # fmt: skip
 
 

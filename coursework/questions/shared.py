@@ -39,7 +39,7 @@ def sentences(set_name: str, question: str) -> dict[str, Any]:
 
 
 def batch(rng: Rng, n: int, d: int, spread: float = 2.0, offset: float = 1.0) -> Array:
-    """Draw n rows of d features that differ in mean and spread, none nearly constant."""
+    """Draw n rows of d features that differ in mean and spread; none is constant."""
     scale = spread * rng.uniform(0.5, 1.5, d)
     x = rng.normal(size=(n, d))
     x = (x - x.mean(0)) / x.std(0)
@@ -192,7 +192,8 @@ def gradient_mistakes(total: str = "{}.sum(0)") -> list[Mistake]:
         M("dbeta-no-sum", DBETA, "1 * dout"),
         M("dgamma-over-features", DGAMMA, "(dout * x_hat).sum(1)"),
         M("dbeta-over-features", DBETA, "dout.sum(1)"),
-        M("dgamma-dbeta-swapped", "return dx, dgamma, dbeta", "return dx, dbeta, dgamma"),
+        M("dgamma-dbeta-swapped", "return dx, dgamma, dbeta",
+          "return dx, dbeta, dgamma"),
         M("dout-overwritten"),
     ]  # fmt: skip
 
