@@ -54,7 +54,8 @@ def refuted(check: Check, outcomes: list[Outcome]) -> set[str]:
             names |= {
                 name
                 for name, value in expect.wrong.items()
-                if name not in expect.whatever and not same_wrong(got, value, expect)
+                if name not in (*expect.whatever, *expect.upstream)
+                and not same_wrong(got, value, expect)
             }
     return names
 

@@ -48,8 +48,6 @@ class Expect:
         Mistakes that any difference may be: they tell no value.
     upstream : tuple of str
         Mistakes of ``wrong`` that are made in another function than the one called.
-    says : str
-        Sentence on a difference that no known mistake explains.
     floor : float
         Size below which differences are measured against this, not ``value``.
     loose : bool
@@ -64,7 +62,6 @@ class Expect:
     wrong: dict[str, Any] = field(default_factory=dict)
     whatever: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
-    says: str = ""
     floor: float = 0.0
     loose: bool = False
 

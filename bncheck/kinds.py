@@ -1,13 +1,13 @@
 """The kinds of questions: each is judged by a function of question, run and paid.
 
-``run`` is called with calls and returns their outcomes, in a student's notebook or in
-the grader's worker; a `Notebook` also knows the tests that stand in it.
+``run`` is called with calls and returns their outcomes, in a student's `Notebook` or,
+with the same methods, in the grader's worker.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from bncheck.form import (
     NOT_YET,
     NOTHING_YET,
     Finding,
+    NoAnswerError,
     Paid,
     Question,
     Result,
@@ -33,7 +34,20 @@ Pair = tuple[Callable, Callable]
 
 
 class Notebook:
-    """Runs calls of the functions in a namespace, here and now."""
+    """Runs calls and tests of the functions in a namespace, here and now.
+
+    Attributes
+    ----------
+    table : str
+        The table of the sentences for the kinds below: here, on one's own functions.
+    names : dict of str to str
+        The right names of the listings, where they are known.
+    seeds : int
+        How many runs of a capstone are made again.
+    """
+
+    table, seeds = "own", 1
+    names: Mapping[str, str] = {}
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.namespace = namespace
@@ -42,10 +56,28 @@ class Notebook:
         """Run calls."""
         return run_calls(calls, self.namespace, TOYS)
 
-    def tests(self) -> dict[str, Callable]:
-        """Return the tests in the notebook."""
-        names = self.namespace.items()
-        return {k: f for k, f in names if k.startswith("test_") and callable(f)}
+    def once(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Run calls that take long; what one question asks for serves the next."""
+        return self(calls)
+
+    def pairs(self) -> tuple[list[Pair], list[tuple[str, str, Pair]]]:
+        """Return right implementations, and names, places and pairs of wrong ones."""
+        own: Any = [
+            self.namespace.get(f"batchnorm_{k}") for k in ("forward", "backward")
+        ]
+        if not all(callable(f) for f in own):
+            return [], []
+        wrong = [(place, place, pair) for place, pair in wrappers(*own).items()]
+        return [tuple(own)], wrong
+
+    def verdicts(self, pair: Pair) -> dict[str, tuple[str, str]]:
+        """Run all tests on a pair; return "ok" or what else happened, and the error."""
+        tests = {k: f for k, f in self.namespace.items() if k.startswith("test_")}
+        return {
+            name: ("failed" if fails(test, pair) else "ok", "")
+            for name, test in tests.items()
+            if callable(test)
+        }
 
 
 # --- answers to a chapter's exercises -------------------------------------------------
@@ -125,6 +157,21 @@ def _told(
 # --- tests, names, and a report of runs -----------------------------------------------
 
 
+def _scored(
+    question: Question, findings: Sequence[Finding], passed: Sequence[str] = ()
+) -> Result:
+    """Make the result of what costs the points of its findings."""
+    score = max(0.0, question.points + sum(f.points for f in findings))
+    state = ALMOST if score >= question.points / 2 else NOT_YET
+    state = state if findings else CORRECT
+    return Result.of(question, score, state, findings, passed)
+
+
+def _lost(question: Question, text: str) -> Result:
+    """Make the result of what could not be run to its end."""
+    return _scored(question, [Finding(question.kind, -question.points, text)])
+
+
 def wrappers(forward: Callable, backward: Callable) -> dict[str, Pair]:
     """Return mutants of a student's functions of sets 1 and 2, by what they spoil."""
 
@@ -170,69 +217,148 @@ def fails(test: Callable, pair: Pair) -> bool:
 
 
 def judge_tests(question: Question, run: Notebook, paid: Paid) -> Result:
-    """Judge the tests of a notebook on its own functions and on mutants of these."""
-    tests = run.tests()
-    own: Any = [run.namespace.get(f"batchnorm_{k}") for k in ("forward", "backward")]
-    if not tests:
-        return _told(question, NOTHING_YET, say("no-tests"))
-    if not all(callable(f) for f in own):
+    """Judge tests by the wrong implementations that those without false alarm find."""
+    right, wrong = run.pairs()
+    if not right:
         return _told(question, NOTHING_YET, say("paste-functions"))
-    alarms = [name for name, test in tests.items() if fails(test, own)]
-    if alarms:
-        return _told(question, NOT_YET, say("own-alarm", test=alarms[0]))
-    killed: list[str] = []
-    missed: list[str] = []
-    for place, pair in wrappers(*own).items():
-        hit = any(fails(test, pair) for test in tests.values())
-        (killed if hit else missed).append(place)
-    if missed:
-        state = ALMOST if len(missed) <= 2 else NOT_YET
-        return _told(question, state, say("own-missed", place=missed[0]), None, killed)
-    return _told(question, CORRECT, passed=killed)
+    alarms: dict[str, Finding] = {}
+    killed: dict[str, str] = {}
+    missed: dict[str, str] = {}
+    try:
+        found = [run.verdicts(pair) for pair in right]
+        if not any(found):
+            return _told(question, NOTHING_YET, say("no-tests"))
+        for name, (verdict, error) in (v for one in found for v in one.items()):
+            if verdict != "ok" and name not in alarms:
+                alarm = "alarm-raised" if verdict == "raised" else "alarm-failed"
+                text = say(alarm, of=run.table, test=name, error=error)
+                alarms[name] = Finding("false alarm", 0.0, text)
+        for name, place, pair in wrong:
+            verdicts = run.verdicts(pair).items()
+            hit = any(v != "ok" and test not in alarms for test, (v, _) in verdicts)
+            (killed if hit else missed)[name] = place
+    except NoAnswerError as error:
+        return _lost(question, str(error))
+    price = -question.points / len(wrong)
+    survived = [
+        Finding("kill share", price, say("survived", of=run.table, place=place))
+        for place in missed.values()
+    ]
+    passed = say(
+        "killed", of=run.table, count=len(killed), mutants=len(wrong),
+        tests=len(found[0].keys() - alarms), places=", ".join(killed),
+    )  # fmt: skip
+    result = _scored(question, [*alarms.values(), *survived], [passed])
+    result.mutants = {"killed": sorted(killed), "missed": sorted(missed)}
+    return result
 
 
-def judge_names(question: Question, run: Run, paid: Paid) -> Result:
-    """Say whether `names` is filled in; whether it is right, the graded run says."""
-    names = _answer(question, run)
-    if not isinstance(names, dict) or set(names) != set("abc"):
+def judge_names(question: Question, run: Notebook, paid: Paid) -> Result:
+    """Judge names of bugs; where the right ones are not known, whether they are ids."""
+    try:
+        names = _answer(question, run)
+    except NoAnswerError as error:
+        return _lost(question, str(error))
+    if not isinstance(names, dict):
         return _told(question, NOTHING_YET, say("fill-names"))
-    empty = [k for k, v in names.items() if v is None]
-    if len(empty) == 3:
+    if all(v is None for v in names.values()):
         return _told(question, NOTHING_YET, say("no-names"))
-    odd = [k for k, v in names.items() if v is not None and not _is_id(v)]
-    if odd:
-        return _told(question, NOT_YET, say("no-id", letter=odd[0]))
-    if empty:
-        return _told(question, ALMOST, say("no-name", letter=empty[0]))
-    return _told(question, CORRECT, passed=[say("three-ids")])
+    findings, passed = [], []
+    for letter in "abc":
+        given, right = names.get(letter), run.names.get(letter)
+        plain = given.strip().strip("`").lower() if isinstance(given, str) else ""
+        if given is None:
+            wrong = "no-name"
+        elif not re.fullmatch(r"[a-z]+(-[a-z]+)*", plain):
+            wrong = "no-id"
+        else:
+            wrong = "other-name" if right not in (None, plain) else ""
+        if wrong:
+            text = say(wrong, letter=letter)
+            findings.append(Finding(f"listing {letter}", -question.points / 3, text))
+        else:
+            passed.append(say("name", of=run.table, letter=letter))
+    return _scored(question, findings, passed)
 
 
-def _is_id(value: Any) -> bool:
-    return (
-        isinstance(value, str) and re.fullmatch(r"[a-z]+(-[a-z]+)*", value) is not None
-    )
+TOLERANCE, SMALLEST = 0.05, 1e-3  # of a number that comes out again
+FEWEST = 3  # seeds
 
 
 def judge_run(question: Question, run: Notebook, paid: Paid) -> Result:
-    """Run a capstone with its first seed and compare with what it reports."""
-    names = ("run", "SEEDS", "REPORTED")
-    function, seeds, reported = (run.namespace.get(n) for n in names)
-    if not callable(function) or not seeds or not reported:
-        return _told(question, NOTHING_YET, say("fill-run"))
-    if len(set(seeds)) < 3:
-        return _told(question, NOT_YET, say("three-seeds"))
-    missing = [s for s in seeds if s not in reported]
-    if missing:
-        return _told(question, ALMOST, say("no-entry", seed=missing[0]))
-    got = function(seeds[0])
-    if got is None:
-        return _told(question, NOTHING_YET, say("no-run"))
-    for name, value in reported[seeds[0]].items():
-        size = max(0.05 * abs(value), 1e-3)
-        if name not in got or not abs(float(got[name]) - value) <= size:
-            text = say("not-again", number=name, seed=seeds[0])
-            return _told(question, NOT_YET, text)
-    return _told(question, CORRECT, passed=[say("first-seed")])
+    """Judge a capstone by the share of its reported numbers that come out again."""
+    numbers = _rerun(question, run)
+    if isinstance(numbers, Result):
+        return numbers
+    odd = [(name, seed) for name, seed, good in numbers if not good]
+    if not odd:
+        return _scored(question, [], [say("numbers", of=run.table)])
+    text = say(
+        "not-again", of=run.table, number=odd[0][0], seed=odd[0][1],
+        good=len(numbers) - len(odd), all=len(numbers),
+    )  # fmt: skip
+    cost = round(question.points * len(odd) / len(numbers), 2)
+    return _scored(question, [Finding("numbers", -cost, text)])
+
+
+def judge_time(question: Question, run: Notebook, paid: Paid) -> Result:
+    """Judge whether a capstone comes to its end in time."""
+    numbers = _rerun(question, run)
+    if isinstance(numbers, Result):
+        return numbers
+    return _scored(question, [], [say("time", of=run.table)])
+
+
+def _rerun(question: Question, run: Notebook) -> Result | list[tuple[str, int, bool]]:
+    """Return each reported number, its seed, and whether it comes out again.
+
+    Where a capstone does not come to its end, that is its result.
+    """
+    try:
+        reported = _reported(run)
+        if isinstance(reported, str):
+            return _told(question, NOTHING_YET, reported)
+        entries = list(reported.items())[: run.seeds]
+        outcomes = run.once([Call("run", (seed,)) for seed, _ in entries])
+    except NoAnswerError as error:
+        return _lost(question, str(error))
+    numbers = []
+    for (seed, entry), outcome in zip(entries, outcomes, strict=True):
+        if outcome.status in ("missing", "stub"):
+            lacking = "no-run" if outcome.status == "stub" else "fill-run"
+            return _told(question, NOTHING_YET, say(lacking))
+        if outcome.status != "ok":
+            return _lost(question, say("stopped", function="run", error=outcome.error))
+        got = outcome.outputs.get(0)
+        got = got if isinstance(got, dict) else {}
+        numbers += [(name, seed, _agree(got.get(name), v)) for name, v in entry.items()]
+    return numbers
+
+
+def _reported(run: Run) -> dict[int, dict[str, float]] | str:
+    """Return the numbers that are reported for each seed, or what is wrong."""
+    answers = run([Call("=SEEDS", ()), Call("=REPORTED", ())])
+    seeds, reported = (outcome.outputs.get(0) for outcome in answers)
+    seeds = seeds.tolist() if isinstance(seeds, np.ndarray) else seeds
+    if not (isinstance(seeds, list) and isinstance(reported, dict) and reported):
+        return say("fill-run")
+    if not all(isinstance(s, int) for s in seeds) or len(set(seeds)) < FEWEST:
+        return say("few-seeds", count=FEWEST)
+    entries: dict[int, Any] = {seed: reported.get(str(seed)) for seed in seeds}
+    if not all(isinstance(entry, dict) and entry for entry in entries.values()):
+        return say("no-entry")
+    try:
+        return {s: {k: float(v) for k, v in e.items()} for s, e in entries.items()}
+    except (TypeError, ValueError):
+        return say("odd-number")
+
+
+def _agree(got: Any, value: float) -> bool:
+    """Say whether a number came out again: within 5 %, or within 0.001 near 0."""
+    try:
+        return bool(abs(float(got) - value) <= max(TOLERANCE * abs(value), SMALLEST))
+    except (TypeError, ValueError):
+        return False
 
 
 KINDS: dict[str, Callable[..., Result]] = {
@@ -243,4 +369,5 @@ KINDS: dict[str, Callable[..., Result]] = {
     "tests": judge_tests,
     "names": judge_names,
     "run": judge_run,
+    "time": judge_time,
 }

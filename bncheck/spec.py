@@ -104,7 +104,14 @@ class Right:
                     f"statement, found it {sum(found.values())} times"
                 )
             places |= {name for name, count in found.items() if count}
+        while more := {n for n in self.trees if self._used(n) & places} - places:
+            places |= more  # a helper's mistake is one of the functions that call it
         return _run(trees.values()), places
+
+    def _used(self, name: str) -> set[str]:
+        """Return the names that stand in a function."""
+        nodes = ast.walk(self.trees[name])
+        return {node.id for node in nodes if isinstance(node, ast.Name)}
 
     def check(
         self,

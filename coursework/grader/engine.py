@@ -11,6 +11,7 @@ from coursework.grader import keys
 from coursework.grader.client import Client, WorkerError, find_confinement
 from coursework.grader.confine import Confinement
 from coursework.grader.reading import Submission
+from coursework.grader.runner import Runner
 from coursework.questions import SETS
 
 GRADER_VERSION = "1"
@@ -89,7 +90,7 @@ def grade_one(
     variant = keys.variant(key, set_name)
     means = confinement(options)
     results: list[dict[str, Any]] = []
-    paid, kept = Paid(), {}
+    paid = Paid()
     with Client(
         means,
         submission.chunks,
@@ -110,18 +111,15 @@ def grade_one(
                 for label, text in client.problems
                 if not chosen.ignores(text)
             ]
+        run = Runner(client, key, student)
         for question in chosen.questions(rng, variant):
-            if question.kind in chosen.special:
-                special = chosen.special[question.kind]
-                results.append(special(question, client, submission, key, kept))
-                continue
             judge = KINDS[question.kind]
             before = deepcopy(paid)
-            result = judge(question, client.run, paid)
+            result = judge(question, run, paid)
             if question.key in chosen.alternatives and not result.score:
                 other_rng = keys.rng(key, "inputs", set_name, student, question.key)
                 other = chosen.alternatives[question.key](other_rng)
-                second = judge(other, client.run, before)
+                second = judge(other, run, before)
                 result = second if second.score else result
             if question.key in chosen.vetoes:
                 veto(result, chosen.vetoes[question.key](submission.chunks))

@@ -248,7 +248,7 @@ def _bugs(reports: Sequence[Report]) -> list[dict[str, Any]]:
             for f in result["findings"]:
                 if not f["points"] and not f["bug"]:
                     continue  # a remark
-                name = f["bug"].partition("#")[0] if f["bug"] else ""
+                name = f["bug"] or ""
                 known = (name, "") if name else (result["key"], f["category"])
                 bug = bugs.setdefault(
                     known,

@@ -40,8 +40,6 @@ class ProblemSet:
         Seconds for one group of calls that a set needs at least.
     threads : int
         Threads of a worker.
-    special : mapping of str to callable
-        Questions that are judged in their own way, by their kind.
     vetoes : mapping of str to callable
         Looks at the source for a question: returns why it gives no points, or nothing.
     alternatives : mapping of str to callable
@@ -57,7 +55,6 @@ class ProblemSet:
     memory: int = MEMORY
     time_limit: float = 0.0
     threads: int = 1
-    special: Mapping[str, Callable[..., dict[str, Any]]] = field(default_factory=dict)
     vetoes: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     alternatives: Mapping[str, Callable[[np.random.Generator], Question]] = field(
         default_factory=dict
@@ -119,13 +116,13 @@ SETS = {
         ps3.questions,
         ("test_*", "names"),
         (("ps3.w1", "A diagnosis of each listing", 2.0),),
-        special={"tests": ps3.judge_tests, "names": ps3.judge_names},
     ),
     "ps4": ProblemSet(
         "The family and PyTorch",
         ps4.questions,
-        (*ps4.SPATIAL, *ps4.LAYER, *ps4.GROUP, *ps4.MODULE, "unequal_groupnorm",
-         "masked_spatial_batchnorm"),
+        (*ps4.SPATIAL, "layernorm_forward", "layernorm_backward",
+         "spatial_groupnorm_forward", "spatial_groupnorm_backward", "BatchNorm1d",
+         "unequal_groupnorm", "masked_spatial_batchnorm"),
         (("ps4.w1", "Who normalizes over which axes", 2.0),),
         imports=("torch",),
         blocked=BLOCKED,
@@ -155,6 +152,6 @@ SETS = {
         memory=TORCH_MEMORY,
         time_limit=capstone.TIME_LIMIT,
         threads=2,
-        special={"run": capstone.judge_run},
+        vetoes=dict.fromkeys(("capstone.q1", "capstone.q2"), capstone.computes),
     ),
 }  # fmt: skip

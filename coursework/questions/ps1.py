@@ -46,10 +46,11 @@ TRAIN = Right(batchnorm_forward, says=sentences("ps1", "q1"), mistakes=[
     M("sum-not-variance", VAR, "(away**2).sum(0)"),
     M("variance-around-zero", VAR, "(x**2).mean(0)"),
     M("mean-distance", VAR, "np.abs(away).mean(0) ** 2"),
-    M("stats-over-features", STATISTICS, "mu = x.mean(1, keepdims=True)\naway = x - mu\n"
+    M("stats-over-features", STATISTICS,
+      "mu = x.mean(1, keepdims=True)\naway = x - mu\n"
       "var = (away**2).mean(1, keepdims=True)", breaks=True),
-    M("stats-over-all", STATISTICS, "mu = x.mean()\naway = x - mu\nvar = (away**2).mean()",
-      breaks=True),
+    M("stats-over-all", STATISTICS,
+      "mu = x.mean()\naway = x - mu\nvar = (away**2).mean()", breaks=True),
     *shared.affine_mistakes(),
     M("one-pass-variance"),
     M("input-overwritten"),
@@ -62,7 +63,8 @@ TRAIN = Right(batchnorm_forward, says=sentences("ps1", "q1"), mistakes=[
     M("single-precision-x", CENTRED, "x = x.astype(np.float32).astype(np.float64)\n"
       f"{CENTRED}", of="single-precision"),
     M("zero-filled", OUT, "np.where(var > 0, gamma * x_hat + beta, 0.0)"),
-    M("zero-filled-all", OUT, "(gamma * x_hat + beta) * (var > 0).all()", of="zero-filled"),
+    M("zero-filled-all", OUT, "(gamma * x_hat + beta) * (var > 0).all()",
+      of="zero-filled"),
 ])  # fmt: skip
 
 
@@ -135,16 +137,20 @@ RUNNING = Right(batchnorm_forward, says=sentences("ps1", "q2"), mistakes=[
     *(M(f"default-momentum-{i}", MOMENTUM, f'bn_param.get("momentum", {m})',
         of="default-momentum") for i, m in enumerate((0.1, 0.5, 0.99))),
     M("plain-average", f"momentum = {MOMENTUM}",
-      'bn_param["seen"] = bn_param.get("seen", 0) + 1\nmomentum = 1 - 1 / bn_param["seen"]'),
-    M("mean-var-swapped", BOTH, BOTH + '\nbn_param["running_mean"], bn_param["running_var"]'
+      'bn_param["seen"] = bn_param.get("seen", 0) + 1\n'
+      'momentum = 1 - 1 / bn_param["seen"]'),
+    M("mean-var-swapped", BOTH,
+      BOTH + '\nbn_param["running_mean"], bn_param["running_var"]'
       ' = bn_param["running_var"], bn_param["running_mean"]'),
     M("starts-at-one", START_VAR, START_VAR.replace("zeros", "ones")),
     M("stats-over-features", STATISTICS,
-      "mu = x.mean(1)\nvar = x.var(1)\naway, running_mean, running_var = x, 0.0, 0.0", breaks=True),
+      "mu = x.mean(1)\nvar = x.var(1)\naway, running_mean, running_var = x, 0.0, 0.0",
+      breaks=True),
     M("stats-over-features-column", STATISTICS, "mu = x.mean(1, keepdims=True)\n"
       "away = x - mu\nvar = x.var(1, keepdims=True)", of="stats-over-features"),
     M("stats-over-all", STATISTICS,
-      "mu = x.mean()\nvar = x.var()\naway, running_mean, running_var = x, 0.0, 0.0", breaks=True),
+      "mu = x.mean()\nvar = x.var()\naway, running_mean, running_var = x, 0.0, 0.0",
+      breaks=True),
     M("stats-over-all-one", STATISTICS, "mu = x.mean()\naway = x - mu\nvar = x.var()",
       of="stats-over-all"),
     M("sum-not-variance", VAR, "(away**2).sum(0)"),
@@ -177,8 +183,8 @@ def running(rng: Rng) -> Question:
     return RUNNING.question("ps1.q2", [
         RUNNING.check("values", 1.0, first, STORED, own=Own()),
         RUNNING.check("momentum", 0.75, calls, STORED, own=Own()),
-        RUNNING.check("state unchanged", 0.25, [(FORWARD, x, gamma, beta, given)], entries,
-                      0.0, whatever=["parameters-changed"]),
+        RUNNING.check("state unchanged", 0.25, [(FORWARD, x, gamma, beta, given)],
+                      entries, 0.0, whatever=["parameters-changed"]),
     ], fatal=("never-written",))  # fmt: skip
 
 
@@ -199,7 +205,8 @@ EVALUATION = Right(batchnorm_forward, says=sentences("ps1", "q3"), mistakes=[
     M("updated-before-use", TEST,
       "running_mean = momentum * running_mean + (1 - momentum) * x.mean(0)\n"
       f"running_var = momentum * running_var + (1 - momentum) * x.var(0)\n{TEST}"),
-    M("unbiased-in-test", ROOT, "np.sqrt(running_var * len(x) / max(len(x) - 1, 1) + eps)"),
+    M("unbiased-in-test", ROOT,
+      "np.sqrt(running_var * len(x) / max(len(x) - 1, 1) + eps)"),
     M("unbiased-in-test-one-row", ROOT,
       "np.sqrt(running_var * (np.float64(len(x)) / (len(x) - 1)) + eps)",
       of="unbiased-in-test"),
@@ -274,10 +281,11 @@ ghost = affine_plan(
         M("not-centred", "away / std", "parts / std"),
         M("k-is-number", PARTS, f"k = len(x) // k\n{PARTS}"),
         M("whole-batch", PARTS, f"k = len(x)\n{PARTS}"),
-        M("strided-ghosts", PARTS, "parts = x.reshape(k, len(x) // k, -1).swapaxes(0, 1)",
+        M("strided-ghosts", PARTS,
+          "parts = x.reshape(k, len(x) // k, -1).swapaxes(0, 1)",
           WHOLE, "x_hat = (away / std).swapaxes(0, 1).reshape(x.shape)"),
     )),
-    lambda rng, x: int(rng.choice([3, 4])) if len(x) == 12 else 2,
+    shared.ghost_size,
 )  # fmt: skip
 
 
@@ -294,7 +302,8 @@ def weighted_batchnorm(x, gamma, beta, eps, w):
 
 W_MU, W_VAR = "(w * x).sum(0) / w.sum()", "(w * away**2).sum(0) / w.sum()"
 weighted = affine_plan(
-    Right(weighted_batchnorm, says=sentences("ps1", "weighted"), mistakes=shared.one_norm(
+    Right(weighted_batchnorm, says=sentences("ps1", "weighted"),
+          mistakes=shared.one_norm(
         M("weights-ignored", "w = w[:, None]", "w = np.ones((len(x), 1))"),
         M("not-normalized", W_MU, "(w * x).mean(0)", W_VAR, "(w * away**2).mean(0)"),
         M("plain-variance", W_VAR, "x.var(0)"),
@@ -305,7 +314,7 @@ weighted = affine_plan(
           of="weights-squared"),
         M("output-weighted", "gamma * x_hat + beta", "w * (gamma * x_hat + beta)"),
     )),
-    lambda rng, x: np.concatenate([[0.0], rng.uniform(0.2, 3, len(x))[1:]]),
+    shared.row_weights,
 )  # fmt: skip
 
 
@@ -381,9 +390,10 @@ def startup(rng: Rng) -> Question:
     return STARTUP.question("ps1.q4", [
         averages("values", 1.75, call(4, 5, 3, 0.9)),
         averages("momentum", 0.75, call(3, 4, 5, rng.uniform(0.5, 0.8))),
-        averages("large mean", 0.25, call(3, 6, 3, 0.9, shared.LARGE_MEAN), BASIC, weak),
-        STARTUP.check("no mutation", 0.25, [call(3, 4, 3, 0.8)], {"batches": "arg0"}, 0.0,
-                      whatever=["input-overwritten"]),
+        averages("large mean", 0.25, call(3, 6, 3, 0.9, shared.LARGE_MEAN), BASIC,
+                 weak),
+        STARTUP.check("no mutation", 0.25, [call(3, 4, 3, 0.8)], {"batches": "arg0"},
+                      0.0, whatever=["input-overwritten"]),
     ])  # fmt: skip
 
 

@@ -2,225 +2,178 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from bncheck.calls import Call
-from bncheck.form import Check, Expect
-from coursework.questions.build import (
-    ANY,
-    LARGE_MEAN,
-    batch,
-    parameters,
-    unchanged,
-    wrong,
-)
-from coursework.questions.old import Question
+from bncheck.form import Check, Question
+from bncheck.spec import Right
+from bncheck.spec import mistake as M
+from coursework.questions import shared
+from coursework.questions.shared import BASIC, Rng, batch, sentences
 
-Rng = np.random.Generator
-Array = np.ndarray
 SINGLE = 1e-5  # what the set promises for float32
 
 
-def questions(rng: Rng, variant: str) -> list[Question]:
-    """Draw the questions of the set; see `ps1.questions`."""
-    return [linear(rng), conv(rng), freeze(rng), population(rng)]
+# --- q1 and q2: fold batch norm into the layer before it ------------------------------
 
 
-FOLD_SAYS = {
-    "eps-outside-root": "With a large eps the folded layer differs: divide by sqrt(var + eps), not by sqrt(var) + eps.",
-    "no-eps": "With a large eps the folded layer differs: eps is missing. Divide by sqrt(var + eps).",
-    "eps-fixed": "Changing eps does not change the folded layer as it should: use the eps that you are given.",
-    "variance-not-root": "You divide by the variance. Divide by the root of (var + eps).",
-    "no-gamma": "gamma is missing in the folded weights and bias.",
-    "gamma-missing-in-bias": "W2 is right, b2 is not: (b - mean) must be multiplied by gamma / sqrt(var + eps), too.",
-    "mean-not-scaled": "W2 is right, b2 is not: you take off mean itself. It must be multiplied by gamma / sqrt(var + eps).",
-    "bias-dropped": "The old bias b is lost: b2 = (b - mean) * gamma / sqrt(var + eps) + beta.",
-    "bias-not-scaled": "The old bias b is added unchanged. It passes through the batch norm, too: scale it.",
-    "mean-dropped": "mean is missing in b2.",
-    "mean-added": "mean has the wrong sign in b2: it is taken off.",
-    "beta-dropped": "beta is missing in b2.",
-    "wrong-axis": "You scale the inputs of the layer. gamma / sqrt(var + eps) has one number for each output: it scales the first axis of W.",
-    "weights-unscaled": "W2 is the old W: multiply each output's weights by gamma / sqrt(var + eps).",
-    "input-overwritten": "Your function changes W or b. Return new arrays.",
+def fold(W, b, gamma, beta, mean, var, eps):
+    """Fold a batch norm into a linear layer or a convolution."""
+    bias = np.zeros(len(W)) if b is None else b
+    std = np.sqrt(var + eps)
+    scale = gamma / std
+    inner = (1,) * (W.ndim - 1)
+    W2 = W * scale.reshape(-1, *inner)
+    b2 = (bias - mean) * scale + beta
+    return W2, b2
+
+
+STD, SCALE, B2 = "np.sqrt(var + eps)", "gamma / std", "(bias - mean) * scale + beta"
+W2 = "W * scale.reshape(-1, *inner)"
+FOLDING = [
+    M("eps-outside-root", STD, "np.sqrt(var) + eps"),
+    M("no-eps", STD, "np.sqrt(var)"),
+    M("eps-fixed", STD, "np.sqrt(var + 1e-5)"),
+    M("variance-not-root", STD, "var + eps"),
+    M("no-gamma", SCALE, "1 / std"),
+    M("gamma-missing-in-bias", B2, "(bias - mean) / std + beta"),
+    M("mean-not-scaled", B2, "bias * scale - mean + beta"),
+    M("bias-dropped", B2, "beta - mean * scale"),
+    M("bias-not-scaled", B2, "bias - mean * scale + beta"),
+    M("mean-dropped", B2, "bias * scale + beta"),
+    M("mean-added", B2, "(bias + mean) * scale + beta"),
+    M("beta-dropped", B2, "(bias - mean) * scale"),
+    M("wrong-axis", W2, "W * scale.reshape(-1, *inner[1:])", breaks=True),
+    M("weights-unscaled", W2, "W"),
+    M("input-overwritten"),
+]
+BOTH, KEPT = {"W2": 0, "b2": 1}, {"W": "arg0", "b": "arg1"}
+
+
+def layer(rng: Rng, shape: tuple, eps: float, kind: type = float) -> list:
+    """Draw a layer with weights of a shape, and the batch norm after it."""
+    d = shape[0]
+    drawn = (rng.normal(size=shape), rng.normal(size=d) + 1, *shared.parameters(rng, d),
+             rng.normal(size=d) * 2, rng.uniform(0.3, 4, d))  # fmt: skip
+    return [*(a.astype(kind) for a in drawn), eps]
+
+
+def folding(number: str, name: str, points: tuple, *shapes: tuple) -> Callable:
+    """Return the question of folding into layers with weights of three shapes."""
+    right = Right(fold, says=sentences("ps5", number), mistakes=FOLDING,
+                  called={"fold": name})  # fmt: skip
+
+    def question(rng: Rng) -> Question:
+        bare, kept = layer(rng, shapes[2], 1e-5), layer(rng, shapes[0], 1e-3)
+        bare[1] = None
+        plan = [
+            ("values", layer(rng, shapes[0], 1e-5), BASIC, 0.0),
+            ("eps", layer(rng, shapes[1], shared.large_eps(rng)), 1e-6, 0.0),
+            ("no bias", bare, BASIC, 0.0),
+            ("float32", layer(rng, shapes[0], 1e-3, np.float32), SINGLE, 1.0),
+        ]
+        checks = [
+            right.check(category, worth, [(name, *args)], BOTH, tol, floor=floor)
+            for worth, (category, args, tol, floor) in zip(points, plan, strict=True)
+        ]
+        checks.append(right.check("no mutation", 0.25, [(name, *kept)], KEPT, 0.0,
+                                  whatever=["input-overwritten"]))  # fmt: skip
+        return right.question(f"ps5.{number}", checks)
+
+    return question
+
+
+linear = folding("q1", "fold_linear", (0.75, 0.5, 0.25, 0.25), (4, 4), (3, 5), (5, 3))
+conv = folding("q2", "fold_conv", (1.25, 0.75, 0.5, 0.25), (4, 4, 3, 2), (3, 2, 1, 3),
+               (2, 3, 3, 3))  # fmt: skip
+
+
+# --- q3: freeze the batch-norm layers -------------------------------------------------
+
+
+def freeze(x, steps, deep):
+    """Return what `bncheck.glue.freeze` finds: no drift, and what should hold."""
+    return np.array(0.0), np.array(0.0), True, True
+
+
+DRIFT, MISSED = "statistics-drift", "layers-missed"
+FROZEN = Right(freeze, says=sentences("ps5", "q3"), mistakes=map(M, (
+    "batch-used", DRIFT, "parameters-drift", "nothing-learns", MISSED)))  # fmt: skip
+FOUND = {
+    "the drift of the running statistics": (DRIFT, MISSED),
+    "the change of weight and bias": ("parameters-drift", MISSED),
+    "that other layers learn": ("nothing-learns",),
+    "that training mode gives what evaluation mode gives": (
+        "batch-used",
+        DRIFT,
+        MISSED,
+    ),
 }
 
 
-@np.errstate(all="ignore")
-def fold(W: Array, b: Array | None, gamma: Array, beta: Array, mean: Array, var: Array,
-         eps: float, bug: str = "") -> tuple[Array, Array]:  # fmt: skip
-    """Fold a batch norm into the layer before it, with or without a mistake."""
-    eps = {"no-eps": 0.0, "eps-fixed": 1e-5}.get(bug, eps)
-    root = np.sqrt(var + eps)
-    if bug == "eps-outside-root":
-        root = np.sqrt(var) + eps
-    if bug == "variance-not-root":
-        root = var + eps
-    scale = 1 / root if bug == "no-gamma" else gamma / root
-    old = np.zeros(len(W)) if b is None or bug == "bias-dropped" else b
-    shape = (-1,) + (1,) * (W.ndim - 1)
-    W2 = W if bug == "weights-unscaled" else W * scale.reshape(shape)
-    if bug == "wrong-axis" and W.shape[0] == W.shape[1]:
-        W2 = W * scale.reshape((1, -1) + (1,) * (W.ndim - 2))
-    shifts = {
-        "gamma-missing-in-bias": (old - mean) / root + beta,
-        "mean-not-scaled": old * scale - mean + beta,
-        "bias-not-scaled": old - mean * scale + beta,
-        "mean-dropped": old * scale + beta,
-        "mean-added": (old + mean) * scale + beta,
-        "beta-dropped": (old - mean) * scale,
-    }
-    return W2, shifts.get(bug, (old - mean) * scale + beta)
+def frozen(rng: Rng) -> Question:
+    """Question 3: freeze the batch-norm layers of two models."""
+    plan = (("values", 1.75, False), ("nested layers and maps", 1.25, True))
+    return FROZEN.question("ps5.q3", [
+        FROZEN.check(category, points,
+                     [("*freeze", rng.normal(size=(12, 8)) * 2 + 3, 5, deep)],
+                     {label: i for i, label in enumerate(FOUND)}, 1e-7,
+                     whatever=FOUND, floor=1.0)
+        for category, points, deep in plan
+    ], functions=("freeze_batch_norm",), fatal=(MISSED,))  # fmt: skip
 
 
-def _folded(args: tuple, tol: float, floor: float = 0.0) -> tuple[Expect, ...]:
-    """Expect the right folded layer."""
-    right = fold(*args)
-    made = {b: fold(*args, b) for b in FOLD_SAYS if b != "input-overwritten"}
-    return tuple(
-        Expect(0, i, right[i], label, tol,
-               wrong(right[i], {b: v[i] for b, v in made.items()}), floor=floor)
-        for i, label in enumerate(("W2", "b2"))
-    )  # fmt: skip
+# --- q4: statistics of all batches together -------------------------------------------
 
 
-def _fold_question(
-    rng: Rng, key: str, title: str, name: str, shapes: list, points: list
-) -> Question:
-    checks = []
-    plan = (("values", None, True, ""), ("eps", rng.uniform(0.2, 0.6), True, "With a large eps"),
-            ("no bias", None, False, "With b = None"))  # fmt: skip
-    for (category, eps, biased, when), shape, worth in zip(
-        plan, shapes, points[:3], strict=True
-    ):
-        out = shape[0]
-        W, (gamma, beta) = rng.normal(size=shape), parameters(rng, out)
-        b = rng.normal(size=out) + 1 if biased else None
-        mean, var = rng.normal(size=out) * 2, rng.uniform(0.3, 4, out)
-        args = (W, b, gamma, beta, mean, var, 1e-5 if eps is None else eps)
-        expects = _folded(args, 1e-4 if eps is None else 1e-6)
-        call = Call(name, args, take=(0, 1))
-        checks.append(Check(category, worth, (call,), expects, when=when))
-    W, (gamma, beta) = rng.normal(size=shapes[0]), parameters(rng, shapes[0][0])
-    b, mean, var = (
-        rng.normal(size=len(W)),
-        rng.normal(size=len(W)),
-        rng.uniform(0.3, 4, len(W)),
-    )
-    single = [a.astype(np.float32) for a in (W, b, gamma, beta, mean, var)]
-    expects = _folded((*(a.astype(np.float64) for a in single), 1e-3), SINGLE, 1.0)
-    call = Call(name, (*single, 1e-3), take=(0, 1))
-    checks.append(
-        Check("float32", points[3], (call,), expects, when="With float32 arrays")
-    )
-    call = Call(name, (W, b, gamma, beta, mean, var, 1e-3), after=(0, 1))
-    says = "Your function changes W or b."
-    kept = (unchanged(0, 0, W, "W", "input-overwritten", says),
-            unchanged(0, 1, b, "b", "input-overwritten", says))  # fmt: skip
-    checks.append(Check("no mutation", points[4], (call,), kept))
-    return Question(key, title, sum(points), (name,), tuple(checks), FOLD_SAYS)
+def population_statistics(batches):
+    """Return mean and variance of all rows: the law of total variance."""
+    counts = np.array([[len(x)] for x in batches])
+    means = np.stack([x.mean(0) for x in batches])
+    within = np.stack([x.var(0) for x in batches])
+    share = counts / counts.sum()
+    mean = (share * means).sum(0)
+    var = (share * (within + (means - mean) ** 2)).sum(0)
+    return mean, var
 
 
-def linear(rng: Rng) -> Question:
-    """Question 1: fold into a linear layer."""
-    shapes = [(4, 4), (3, 5), (5, 3)]
-    points = [0.75, 0.5, 0.25, 0.25, 0.25]
-    return _fold_question(
-        rng, "ps5.q1", "Fold into a linear layer", "fold_linear", shapes, points
-    )
+RETURN = "return mean, var"
+POPULATION = Right(population_statistics, says=sentences("ps5", "q4"), mistakes=[
+    M("means-unweighted", "counts / counts.sum()", "1 / len(counts)"),
+    M("between-missing", "within + (means - mean) ** 2", "within"),
+    M("sample-variance", RETURN, "n = counts.sum()\nreturn mean, var * n / (n - 1)"),
+    M("sample-variance-inside", "x.var(0)", "x.var(0, ddof=1)", of="sample-variance"),
+    M("last-only", RETURN, "return means[-1], within[-1]"),
+    M("one-pass-variance"),
+    M("input-overwritten"),
+])  # fmt: skip
 
 
-def conv(rng: Rng) -> Question:
-    """Question 2: fold into a convolution."""
-    shapes = [(4, 4, 3, 2), (3, 2, 1, 3), (2, 3, 3, 3)]
-    points = [1.25, 0.75, 0.5, 0.25, 0.25]
-    return _fold_question(
-        rng, "ps5.q2", "Fold into a convolution", "fold_conv", shapes, points
-    )
-
-
-FREEZE_SAYS = {
-    "batch-used": "In training mode the frozen layers still normalize with the batch: their output differs from evaluation mode.",
-    "statistics-drift": "The running statistics drift while the model is fine-tuned. requires_grad does not stop them, and model.train() switches the layers back: keep them in evaluation mode whatever is called.",
-    "parameters-drift": "weight or bias of a batch-norm layer still learns: set requires_grad to False.",
-    "nothing-learns": "A layer that is no batch norm does not learn any more. Freeze the batch-norm layers only.",
-    "layers-missed": "A batch-norm layer is not frozen at all: its statistics drift, and weight and bias learn. Look at every layer, as model.modules() finds them, and at each kind of batch norm.",
-}
-
-
-def freeze(rng: Rng) -> Question:
-    """Question 3: freeze the batch-norm layers."""
-    checks = []
-    for category, points, deep, when in (
-        ("values", 1.75, False, ""), ("nested layers and maps", 1.25, True, "In a model with a nested block"),
-    ):  # fmt: skip
-        x = rng.normal(size=(12, 8)) * 2 + 3
-        call = Call("*freeze", (x, 5, deep), take=(0, 1, 2, 3))
-        expects = (
-            Expect(0, 0, np.array(0.0), "the drift of the running statistics", 1e-7,
-                   {"statistics-drift": ANY, "layers-missed": ANY}, floor=1.0),
-            Expect(0, 1, np.array(0.0), "the change of weight and bias", 1e-7,
-                   {"parameters-drift": ANY, "layers-missed": ANY}, floor=1.0),
-            Expect(0, 2, True, "that other layers learn", 0.0, {"nothing-learns": ANY}),
-            Expect(0, 3, True, "that training mode gives what evaluation mode gives", 0.0,
-                   {"batch-used": ANY, "statistics-drift": ANY, "layers-missed": ANY}),
-        )  # fmt: skip
-        checks.append(Check(category, points, (call,), expects, when=when))
-    return Question("ps5.q3", "Freeze batch norm", 3.0, ("freeze_batch_norm",),
-                    tuple(checks), FREEZE_SAYS, fatal=("layers-missed",))  # fmt: skip
-
-
-POPULATION_SAYS = {
-    "means-unweighted": "You average the batches with equal weights. A batch counts with its number of rows.",
-    "between-missing": "Your variance lacks the spread between the batch means: add the mean of (batch mean - mean)^2.",
-    "sample-variance": "Your variance divides by the number of all rows less one. It divides by the number of all rows.",
-    "sample-variance#inside": "You take the variance inside each batch with N_i - 1. Use the divisor N_i, and the parts add up to the variance of all rows.",
-    "last-only": "You return the statistics of the last batch.",
-    "one-pass-variance": "With inputs near 100,000,000 your variance has no correct digit left: combine distances from the mean, not squares of the values.",
-    "input-overwritten": "Your function changes one of the batches.",
-}
+def batches(rng: Rng, *sizes: int) -> list:
+    """Draw batches of some sizes, each further from 0 than the one before."""
+    return [batch(rng, max(n, 2), 3)[:n] + 2 * i for i, n in enumerate(sizes)]
 
 
 def population(rng: Rng) -> Question:
-    """Question 4: statistics of all batches together."""
-    name = "population_statistics"
-    checks = []
-    for category, points, sizes, offset in (
-        ("values", 1.0, (5, 2, 9), 0.0), ("a batch of one row", 0.25, (1, 6, 3), 0.0),
-        ("large mean", 0.5, (6, 4, 8), LARGE_MEAN),
-    ):  # fmt: skip
-        batches = [
-            batch(rng, max(n, 2), 3)[:n] + 2 * i + offset for i, n in enumerate(sizes)
-        ]
-        rows = np.concatenate(batches)
-        means = np.stack([b.mean(0) for b in batches])
-        within = np.stack([b.var(0) for b in batches])
-        count = np.array(sizes)[:, None]
-        share = count / sum(sizes)
-        with np.errstate(all="ignore"):  # a batch of one row has no such variance
-            inside = within * count / (count - 1)
-        right = (rows.mean(0), rows.var(0))
-        others: dict[str, tuple[Any, Any]] = {
-            "means-unweighted": (means.mean(0), within.mean(0) + means.var(0)),
-            "between-missing": (right[0], (share * within).sum(0)),
-            "sample-variance": (right[0], rows.var(0, ddof=1)),
-            "sample-variance#inside": (
-                right[0],
-                (share * (inside + (means - right[0]) ** 2)).sum(0),
-            ),
-            "last-only": (means[-1], within[-1]),
-        }
-        expects = tuple(
-            Expect(0, i, right[i], label, 1e-4 if offset and i else 1e-8,
-                   wrong(right[i], {k: v[i] for k, v in others.items()}) | ({"one-pass-variance": ANY} if offset and i else {}))
-            for i, label in enumerate(("mean", "var"))
-        )  # fmt: skip
-        call = Call(name, (batches,), take=(0, 1))
-        checks.append(Check(category, points, (call,), expects))
-    first = [batch(rng, 4, 2), batch(rng, 3, 2)]
-    call = Call(name, (first,), take=(0, 1), after=(0,))
-    expect = Expect(0, "arg0", first, "batches", 0.0, {"input-overwritten": ANY})
-    checks.append(Check("no mutation", 0.25, (call,), (expect,)))
-    return Question("ps5.q4", "Statistics of the population", 2.0, (name,),
-                    tuple(checks), POPULATION_SAYS)  # fmt: skip
+    """Question 4: mean and variance of batches of several sizes."""
+
+    def look(category: str, points: float, batches: list, places: dict,
+             tol: float, *whatever: str) -> Check:  # fmt: skip
+        calls = [("population_statistics", batches)]
+        return POPULATION.check(category, points, calls, places, tol, whatever=whatever)
+
+    both = {"mean": 0, "var": 1}
+    large = [x + shared.LARGE_MEAN for x in batches(rng, 6, 4, 8)]
+    return POPULATION.question("ps5.q4", [
+        look("values", 1.0, batches(rng, 5, 2, 9), both, 1e-8),
+        look("a batch of one row", 0.25, batches(rng, 1, 6, 3), both, 1e-8),
+        look("large mean", 0.5, large, {"var": 1}, BASIC, "one-pass-variance"),
+        look("no mutation", 0.25, batches(rng, 4, 3), {"batches": "arg0"}, 0.0,
+             "input-overwritten"),
+    ])  # fmt: skip
+
+
+def questions(rng: Rng, variant: str) -> list[Question]:
+    """Draw the questions of the set."""
+    return [linear(rng), conv(rng), frozen(rng), population(rng)]

@@ -20,7 +20,7 @@ Rng = np.random.Generator
 LARGE_MEAN = 1e8
 BASIC = 1e-4  # forgives an eps in the wrong place; the eps check does not
 LOOSE = 1e-5  # what rounding at a mean of 1e8, or in float32, leaves
-TOLERANCE = {"eps": 1e-6, "large mean": 10 * LOOSE}
+TOLERANCE = {"eps": 1e-6, "gradients": 1e-6, "large mean": 10 * LOOSE}
 
 
 def sentences(set_name: str, question: str) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def sentences(set_name: str, question: str) -> dict[str, Any]:
 
 
 def batch(rng: Rng, n: int, d: int, spread: float = 2.0, offset: float = 1.0) -> Array:
-    """Draw n rows of d features that differ in mean and spread, none nearly constant."""
+    """Draw n rows of d features that differ in mean and spread; none is constant."""
     scale = spread * rng.uniform(0.5, 1.5, d)
     x = rng.normal(size=(n, d))
     x = (x - x.mean(0)) / x.std(0)
@@ -57,6 +57,16 @@ def floor_between(x: Array) -> float:
     var = np.sort(x.var(0))
     middle = (len(var) + 1) // 2
     return float(np.sqrt(var[middle - 1] * var[middle]))
+
+
+def ghost_size(rng: Rng, x: Array) -> int:
+    """Draw how many rows a ghost batch of x has."""
+    return int(rng.choice([3, 4])) if len(x) == 12 else 2
+
+
+def row_weights(rng: Rng, x: Array) -> Array:
+    """Draw a weight for each row of x; the first is 0."""
+    return np.concatenate([[0.0], rng.uniform(0.2, 3, len(x))[1:]])
 
 
 def large_eps(rng: Rng) -> float:
@@ -106,6 +116,86 @@ def one_norm(*own: Mistake) -> list[Mistake]:
     shared = [*spread_mistakes(), *affine_mistakes()]
     shared += [M("one-pass-variance"), M("input-overwritten")]
     return [*own, *(m for m in shared if m.name not in named)]
+
+
+# --- edits that all gradients share ---------------------------------------------------
+
+DX, G = "(g - along_mean - along_var) / std", "gamma * dout"
+DGAMMA, DBETA = "(dout * x_hat).sum(0)", "dout.sum(0)"
+
+
+def gradient_mistakes(total: str = "{}.sum(0)") -> list[Mistake]:
+    """Return mistakes in a backward function with standard names.
+
+    ``total`` is how it sums over the m values of a statistic. It has x, mu, var, eps,
+    m, share (``1 / m``), std, x_hat, and then
+
+        g = gamma * dout
+        along_mean = share * g.sum(0)
+        along_var = share * x_hat * (g * x_hat).sum(0)
+        dx = (g - along_mean - along_var) / std
+        dgamma = (dout * x_hat).sum(0)
+        dbeta = dout.sum(0)
+    """
+    mean, var = total.format("g"), f"x_hat * {total.format('(g * x_hat)')}"
+
+    def std_mistakes(name: str, std: str) -> list[Mistake]:
+        """Return another std in dx alone, in its x_hat too, in that of dgamma, too."""
+        alone = f"(g - along_mean - along_var) / ({std})"
+        inner = f"(g - along_mean - along_var * std**2 / ({std}) ** 2) / ({std})"
+        start = f"std = {std}\nx_hat = (x - mu) / std\n"
+        return [
+            M(name, DX, alone),
+            M(f"{name}-dx", DX, inner, of=name),
+            M(f"{name}-all", f"g = {G}", f"{start}g = {G}", of=name),
+        ]
+
+    return [
+        M("mean-path-missing", DX, "(g - along_var) / std"),
+        M("variance-path-missing", DX, "(g - along_mean) / std"),
+        M("statistics-constant", DX, "g / std"),
+        M("no-gamma-in-dx", G, "dout"),
+        M("gamma-squared-in-dx", G, "gamma**2 * dout"),
+        M("direct-divided", DX, "(g / m - along_mean - along_var) / std"),
+        M("mean-sum-not-divided", f"share * {mean}", mean),
+        M("variance-sum-not-divided", f"share * {var}", var),
+        M("rows-only", f"share * {mean}", "share * g",
+          f"share * {var}", "share * x_hat * g * x_hat"),
+        M("variance-half", DX, "(g - along_mean - along_var / 2) / std"),
+        M("variance-twice", DX, "(g - along_mean - along_var * 2) / std"),
+        M("sign-of-mean-path", DX, "(g + along_mean - along_var) / std"),
+        M("sign-of-variance-path", DX, "(g - along_mean + along_var) / std"),
+        *std_mistakes("no-eps-in-dx", "np.sqrt(var)"),
+        *std_mistakes("eps-fixed-in-dx", "np.sqrt(var + 1e-5)"),
+        *std_mistakes("eps-outside-in-dx", "np.sqrt(var) + eps"),
+        M("variance-path-without-eps", DX,
+          "(g - along_mean - along_var * (var + eps) / var) / std"),
+        M("variance-path-power", DX, "(g - along_mean - along_var * std) / std"),
+        M("variance-path-power-up", DX, "(g - along_mean - along_var / std) / std",
+          of="variance-path-power"),
+        *std_mistakes("sample-variance-in-dx", "np.sqrt(var * m / (m - 1) + eps)"),
+        M("sample-variance-in-dx-no-eps", DX,
+          "(g - along_mean - along_var) / np.sqrt(var * m / (m - 1))",
+          of="sample-variance-in-dx"),
+        M("std-lost-in-dx", DX, "g - along_mean - along_var"),
+        M("divided-by-variance", DX, "(g - along_mean - along_var) / std**2"),
+        M("dx-divided-by-N", DX, "(g - along_mean - along_var) / std / m"),
+        M("dout-missing-in-dx", G, "gamma * np.ones_like(dout)"),
+        M("dgamma-uses-x", DGAMMA, "(dout * x).sum(0)"),
+        M("dgamma-uses-centred", DGAMMA, "(dout * (x - mu)).sum(0)"),
+        M("dgamma-uses-out-scaled", DGAMMA, "(dout * gamma * x_hat).sum(0)",
+          of="dgamma-uses-out"),
+        M("dgamma-mean", DGAMMA, "(dout * x_hat).mean(0)"),
+        M("dgamma-no-dout", DGAMMA, "x_hat.sum(0)"),
+        M("dgamma-no-sum", DGAMMA, "dout * x_hat"),
+        M("dbeta-mean", DBETA, "dout.mean(0)"),
+        M("dbeta-no-sum", DBETA, "1 * dout"),
+        M("dgamma-over-features", DGAMMA, "(dout * x_hat).sum(1)"),
+        M("dbeta-over-features", DBETA, "dout.sum(1)"),
+        M("dgamma-dbeta-swapped", "return dx, dgamma, dbeta",
+          "return dx, dbeta, dgamma"),
+        M("dout-overwritten"),
+    ]  # fmt: skip
 
 
 # --- plans ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bncheck.calls import Handle
+from bncheck.explain import refuted
 from bncheck.form import Paid, from_json, to_json
 from bncheck.judge import judge
 from bncheck.kinds import Notebook
@@ -97,6 +98,27 @@ def test_a_mistake_upstream_is_not_the_mistake_of_the_function_called():
     assert back.upstream == ("no-root",)
     assert np.allclose(back.wrong["no-root"], X / 4)
     assert question().checks[0].expects[0].upstream == ()
+
+
+def test_a_right_gradient_clears_no_mistake_of_the_function_before_it():
+    back = question().checks[2]
+    assert (
+        refuted(back, Notebook({"scale": scale, "unscale": unscale})(back.calls))
+        == set()
+    )
+
+
+def root_of(factor):
+    return np.sqrt(factor + 1)
+
+
+def scale_by_helper(x, factor):
+    return factor * (x - x.mean(0)), root_of(factor)
+
+
+def test_a_helper_s_mistake_is_one_of_the_functions_that_call_it():
+    made = Right(scale_by_helper, root_of, says=SAYS, mistakes=[MISTAKES[1]])
+    assert made.places == {"no-root": {"root_of", "scale_by_helper"}}
 
 
 def test_circumstances_stand_in_the_sentence():
@@ -197,6 +219,7 @@ def test_general_sentences_are_all_used_and_none_is_missing():
     says = tomllib.loads(text)
     code = "\n".join(p.read_text("utf-8") for p in (ROOT / "bncheck").rglob("*.py"))
     known = {*says["told"], *says["open"]}
+    assert set(says["own"]) <= set(says["told"])
     assert [n for n in known if f'"{n}"' not in code] == []
     asked = re.findall(r'\b(?:say|told)\(\s*"([a-z-]+)"', code)
     assert len(asked) > 25

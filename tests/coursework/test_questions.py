@@ -14,7 +14,6 @@ from coursework.questions import SETS
 from coursework.questions.shared import sentences
 
 FOLDER = coursework.questions.__path__[0] + "/says"
-MOVED = ("ps1",)
 
 
 def drawn(name):
@@ -31,13 +30,13 @@ def tables(name):
         return tomllib.load(file)
 
 
-@pytest.mark.parametrize("name", MOVED)
+@pytest.mark.parametrize("name", SETS)
 def test_no_two_mistakes_of_a_question_are_alike(name):
     for question in drawn(name).values():
         assert twins(question) == [], question.title
 
 
-@pytest.mark.parametrize("name", MOVED)
+@pytest.mark.parametrize("name", SETS)
 def test_each_mistake_can_be_seen(name):
     for question in drawn(name).values():
         expects = [e for check in question.checks for e in check.expects]
@@ -46,7 +45,7 @@ def test_each_mistake_can_be_seen(name):
         assert named - seen <= {question.of.get(n) for n in seen}, question.title
 
 
-@pytest.mark.parametrize("name", MOVED)
+@pytest.mark.parametrize("name", SETS)
 def test_each_sentence_of_a_question_is_used(name):
     titles = drawn(name)
     for key, table in tables(name).items():
@@ -59,7 +58,16 @@ def test_each_sentence_of_a_question_is_used(name):
         assert set(table.get("when", {})) <= used <= set(told), key
 
 
-def test_each_shared_sentence_is_used_once_all_sets_have_moved():
-    used = {n for name in MOVED for q in drawn(name).values() for n in q.sentences}
-    shared = {n for table in tables("shared").values() for n in table["mistakes"]}
-    assert not (set(MOVED) >= {"ps1", "ps2", "ps4", "ps5"}) or shared <= used
+def test_each_shared_sentence_is_told_by_a_question_that_takes_it():
+    shared = {k: set(table["mistakes"]) for k, table in tables("shared").items()}
+    told = {k: set() for k in shared}
+    for name in SETS:
+        titles = drawn(name)
+        for table in (t for t in tables(name).values() if "title" in t):
+            named = set(titles[table["title"]].sentences) - set(
+                table.get("mistakes", ())
+            )
+            for k in reversed([k for k in table.get("like", ()) if k in shared]):
+                told[k] |= named & shared[k]  # of several tables the last one wins
+                named -= shared[k]
+    assert told == shared

@@ -144,12 +144,13 @@ def own_tests():
 
 @pytest.mark.parametrize("number", range(3))
 def test_a_right_implementation_passes_every_test(number):
-    pair = ps3.right_ones()[number]
+    pair = ps3.RIGHT[number]
     for name, test in own_tests().items():
         assert not fails(test, pair), name
     assert not [t.__name__ for t in SIMPLE if fails(t, pair)]
 
 
+@pytest.mark.filterwarnings("ignore:Degrees of freedom")
 @pytest.mark.parametrize(("stratum", "bug"), MUTANTS)
 def test_the_worked_solution_kills_each_mutant(stratum, bug):
     assert any(fails(t, ps3.implementation(bug)) for t in own_tests().values())
@@ -169,7 +170,7 @@ def test_the_draw_has_two_easy_six_middle_four_hard():
     seen = set()
     for student in range(40):
         drawn = ps3.draw_mutants(keys.rng(KEY, "mutants", "ps3", str(student)))
-        assert len({bug for bug, _ in drawn}) == ps3.MUTANTS
+        assert len({bug for bug, _ in drawn}) == sum(ps3.STRATA.values())
         for stratum, count in ps3.STRATA.items():
             assert sum(bug in ps3.POOL[stratum] for bug, _ in drawn) == count
         seen.add(tuple(drawn))
@@ -245,6 +246,8 @@ def test_read(forward, backward):
         "forward(np.ones((9**5, 1)), np.ones((1, 9**5)), np.ones(1),{'mode': 'train'})",
         "[forward(np.ones((2, 2)), 1, 1, {'mode': 'train'}) for _ in range(9**6)]",
         "backward(np.ones((2, 2)), {'token': 10**9})",
+        "_, c = forward(np.ones((1, 9**4)), 1, 1, {'mode': 'train'})\n"
+        "    backward(np.ones((9**4, 1)), c)",
         "forward()",
         "forward(None, {}, [], 'train')",
         "backward(forward, {'token': 'x'})",

@@ -107,6 +107,8 @@ LAYER = bugs(
     ("L-F02", "std = np.sqrt(var + eps)", "std = np.sqrt(var) + eps", "eps-outside-root", "eps"),
     ("L-F03", "std = np.sqrt(var + eps)", "std = np.sqrt(var)", "no-eps"),
     ("L-F04", "std = np.sqrt(var + eps)", "std = np.sqrt(var + 1e-5)", "eps-fixed", "eps"),
+    ("L-F03-right-cache", "out = gamma * x_hat + beta",
+     "out = gamma * centred / np.sqrt(var) + beta", "no-eps"),
     ("L-F06", "std = np.sqrt(var + eps)", "std = var + eps", "variance-not-root"),
     ("L-F11", LVAR, "var = np.sum(x**2, axis=1, keepdims=True) / D - mu**2",
      "one-pass-variance", "large mean"),
