@@ -19,8 +19,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from coursework import sources
-from coursework.grader import keys
+from coursework import keys, sources
 from coursework.grader.public import public_cases
 from coursework.questions import SETS
 from coursework.questions.ps3 import draw_listings, draw_mutants
@@ -158,7 +157,7 @@ def autograder_files(set_name: str, key: bytes) -> Files:
     files = tree(ROOT / "bncheck", "bncheck", ("chapters",))
     files |= tree(HERE / "grader", "coursework/grader", ("gradescope",))
     files |= tree(HERE / "questions", "coursework/questions")
-    for name in ("__init__.py", "grade.py", "needs.py"):
+    for name in ("__init__.py", "grade.py", "keys.py", "needs.py"):
         files[f"coursework/{name}"] = (HERE / name).read_bytes()
     for name in ("setup.sh", "run_autograder"):
         files[name] = (HERE / "grader" / "gradescope" / name).read_bytes()

@@ -18,10 +18,10 @@ from coursework import needs
 
 needs.stop_without()  # before anything is imported that needs more than Python
 
+from coursework import keys  # noqa: E402
 from coursework.grader import (  # noqa: E402
     collect,
     engine,
-    keys,
     output,
     reading,
     report,

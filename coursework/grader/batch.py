@@ -12,7 +12,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coursework.grader import collect, engine, keys, output, reading
+from coursework import keys
+from coursework.grader import collect, engine, output, reading
 from coursework.grader.collect import Found
 from coursework.grader.confine import SetUpError
 from coursework.grader.report import Report, file_names

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from bncheck.form import NOT_YET, Finding, Paid, Result
 from bncheck.kinds import KINDS
-from coursework.grader import keys
+from coursework import keys
 from coursework.grader.client import Client, WorkerError, find_confinement
 from coursework.grader.confine import Confinement
 from coursework.grader.reading import Submission

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.form import to_json
-from coursework.grader.keys import VARIANTS
+from coursework.keys import VARIANTS
 from coursework.questions import SETS
 
 SEED = 2015

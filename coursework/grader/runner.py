@@ -11,7 +11,7 @@ import numpy as np
 from bncheck.calls import Call, Outcome, unpack
 from bncheck.form import NoAnswerError
 from bncheck.kinds import Notebook, Pair
-from coursework.grader import keys
+from coursework import keys
 from coursework.grader.client import Client, pack_reply
 from coursework.questions import ps3
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.form import Question
+from coursework.keys import VARIANTS
 from coursework.questions import capstone, ps1, ps2, ps3, ps4, ps5
 
 MEMORY = 2048
@@ -68,8 +69,6 @@ class ProblemSet:
 
     def automatic(self, rng: np.random.Generator) -> float:
         """Points that are given automatically."""
-        from coursework.grader.keys import VARIANTS  # noqa: PLC0415
-
         names = {s: k for k, s in SETS.items()}
         variant = VARIANTS.get(names[self], ("",))[0]
         return sum(q.points for q in self.questions(rng, variant))

@@ -8,7 +8,7 @@ from bncheck.form import Question
 from bncheck.kinds import Pair
 from bncheck.spec import Right
 from bncheck.spec import mistake as M
-from coursework.grader import keys
+from coursework import keys
 from coursework.questions.ps1 import (
     EVALUATION,
     OUT,

@@ -16,7 +16,7 @@ from coursework_bank.entry import HERE, Bug, mutate, reference
 
 from bncheck.form import Check, Finding, Paid, Question, Result
 from bncheck.kinds import KINDS, Notebook
-from coursework.grader import keys
+from coursework import keys
 from coursework.grader.client import find_confinement
 from coursework.grader.confine import NoConfinementError
 from coursework.grader.engine import Options, grade_one, veto

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 from book import leaked_solutions
 
-from coursework import build, sources
-from coursework.grader import keys
+from coursework import build, keys, sources
 from coursework.grader.engine import Options, grade_one
-from coursework.grader.keys import VARIANTS
 from coursework.grader.reading import read_submission
+from coursework.keys import VARIANTS
 from coursework.questions import SETS
 from coursework.questions.ps3 import LISTINGS, draw_listings
 

@@ -9,7 +9,7 @@ import pytest
 
 import coursework.questions
 from bncheck.spec import twins
-from coursework.grader.keys import VARIANTS
+from coursework.keys import VARIANTS
 from coursework.questions import SETS
 from coursework.questions.shared import sentences
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from bnlib.checks import numerical_gradient
-from coursework import sources
-from coursework.grader import keys
+from coursework import keys, sources
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.reading import read_submission
 from coursework.questions import SETS, ps3

@@ -9,8 +9,8 @@ import pytest
 
 from bncheck.form import Paid
 from bncheck.kinds import KINDS, Notebook
-from coursework.grader import keys
-from coursework.grader.keys import VARIANTS
+from coursework import keys
+from coursework.keys import VARIANTS
 from coursework.questions import SETS
 
 pytestmark = pytest.mark.slow
