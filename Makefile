@@ -10,6 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 VENV ?= .venv
 PORT ?= 8000
 NOTEBOOKS ?=
+SOLUTIONS ?= yes
 
 # One thread: quicker for small arrays, and the same digits on every run.
 export OMP_NUM_THREADS ?= 1
@@ -29,7 +30,7 @@ TORCH := $(VENV)/.torch-ready
 KEY ?= term.key
 
 .PHONY: help book serve test check lab notebooks experiments coursework bench frameworks \
-	frameworks-legacy lint mutants coverage lock clean for-ci
+	frameworks-legacy lint mutants coverage lock clean for-ci edition edit
 
 help: ## show this list
 	@echo "The book's commands:"
@@ -67,7 +68,13 @@ test: $(TORCH) for-ci ## run every check: lint, tests, notebooks, site, browser
 check: $(TORCH) lint ## the quick checks, before a commit: lint, types, the quick unit tests
 	@$(PY) -m pytest -q -n 2 --dist worksteal -m "not slow" tests
 
-lab: $(TORCH) ## open the notebooks in JupyterLab
+lab: $(TORCH) ## open your own copy of the chapters in JupyterLab (SOLUTIONS=no: without)
+	@$(PY) tools/lab.py $(if $(filter no,$(SOLUTIONS)),--no-solutions)
+
+edition: $(READY) ## make the run edition, the chapters for plain Jupyter, in _build/run
+	@$(PY) tools/run_edition.py $(if $(filter no,$(SOLUTIONS)),--no-solutions)
+
+edit: $(TORCH) ## open the book's own notebooks in JupyterLab, to change the book
 	@$(VENV)/bin/jupyter lab chapters
 	@echo "Done: JupyterLab has stopped."
 

@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import run_edition
 from contract import check_toc, toc_pages
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,6 +91,32 @@ def misnumbered_pages(site: Path = SITE) -> list[str]:
     return wrong
 
 
+def offer_run_edition(site: Path = SITE) -> list[str]:
+    """Let the buttons of each page give its notebook in the run edition.
+
+    Returns the figures and equations that have another number there.
+    """
+    run_edition.build(site / "run")
+    for page in run_edition.notebook_pages():
+        name = f"{Path(page).name}.ipynb"
+        shutil.copy(site / "run" / name, site / "_sources" / f"{page}.ipynb")
+        path = site / f"{page}.html"
+        text = path.read_text("utf-8")
+        folder = Path(page).parent.as_posix()
+        for old, new in (
+            (f"/blob/main/{folder}/{name}", f"/blob/{run_edition.BRANCH}/{name}"),
+            (
+                f"/main?urlpath=lab/tree/{folder}/{name}",
+                f"/{run_edition.BRANCH}?urlpath=lab/tree/{name}",
+            ),
+        ):
+            if old not in text:
+                return [f"{page}: expected a button that leads to {old}"]
+            text = text.replace(old, new)
+        path.write_text(text, "utf-8", newline="\n")
+    return run_edition.differing_numbers(site)
+
+
 def leaked_solutions(site: Path = SITE) -> list[str]:
     """List the files of the site that hold a solution of the coursework."""
     texts = (".html", ".ipynb", ".md", ".txt", ".js", ".json")
@@ -115,8 +142,9 @@ def main() -> int:
     for page in missing:
         print(f"  {page}: in _toc.yml, but not built")
     misnumbered, leaked = misnumbered_pages(), leaked_solutions()
-    if code or messages or missing or misnumbered or leaked:
-        faults = messages + [f"{page} was not built" for page in missing]
+    edition = [] if code or missing else offer_run_edition()
+    if code or messages or missing or misnumbered or leaked or edition:
+        faults = messages + [f"{page} was not built" for page in missing] + edition
         faults += [f"{page} has another number on its page" for page in misnumbered]
         faults += [f"{page} holds a solution of the coursework" for page in leaked]
         first = faults[0] if faults else "see above"
