@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tomllib
 
 import numpy as np
@@ -71,3 +72,19 @@ def test_each_shared_sentence_is_told_by_a_question_that_takes_it():
                 told[k] |= named & shared[k]  # of several tables the last one wins
                 named -= shared[k]
     assert told == shared
+
+
+def test_a_command_shows_what_a_question_knows(monkeypatch, capsys):
+    command = importlib.import_module("coursework.questions.__main__")
+    monkeypatch.setattr("sys.argv", ["questions"])
+    command.main()
+    assert len(capsys.readouterr().out.splitlines()) >= 21
+    monkeypatch.setattr("sys.argv", ["questions", "ps1.q4"])
+    command.main()
+    told = " ".join(capsys.readouterr().out.split())
+    for question in command.questions()["ps1.q4"]:
+        assert all(" ".join(s.split()) in told for s in question.sentences.values())
+    monkeypatch.setattr("sys.argv", ["questions", "ps9.q9"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "expected one of ps1.q1, " in capsys.readouterr().err
