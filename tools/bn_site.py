@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from pygments.formatters import HtmlFormatter
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
-from sphinx.util import logging
+from sphinx.highlighting import PygmentsBridge
 from sphinx.util.docutils import SphinxDirective
 from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
 
-logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 VENDOR = ROOT / "_vendor"
 OPTION = re.compile(r"^- \[([ x])\] +(.*)$")
@@ -125,6 +126,14 @@ def lay_out_quizzes(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         option.extend([open_, label, close, feedback])
 
 
+class LinesFormatter(HtmlFormatter):
+    """Puts each line of code into an element, so that long ones can wrap on a phone."""
+
+    def _format_lines(self, tokens: Iterable) -> Iterator[tuple[int, str]]:
+        for kind, line in super()._format_lines(tokens):
+            yield kind, f'<span class="line">{line}</span>' if kind else line
+
+
 def add_vendored_files(app: Sphinx, config) -> None:
     """Serve MathJax from the site itself.
 
@@ -222,6 +231,7 @@ def number_by_file_name(app: Sphinx, env: object, pages: list[str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Register everything with Sphinx."""
+    PygmentsBridge.html_formatter = LinesFormatter
     app.add_node(QuizOption, html=(visit_quiz_option, depart_quiz_option))
     app.add_directive("quiz", Quiz)
     app.connect("config-inited", add_vendored_files, priority=900)

@@ -117,6 +117,11 @@ WIDE = """() => {
   return [`${document.documentElement.scrollWidth} px wide: ` +
     wide.slice(0, 3).map(e => e.tagName + '.' + e.className).join(', ')];
 }"""
+CUT = """() => {
+  const cut = [...document.querySelectorAll('main pre')].filter(
+    e => e.scrollWidth > e.clientWidth + 1 && e.offsetParent);
+  return cut.slice(0, 3).map(e => 'code is cut: ' + e.textContent.trim().slice(0, 40));
+}"""
 UNSET = """() => document.querySelectorAll(
   "mjx-merror, [data-mjx-error], mjx-mtext[style*='red']").length"""
 
@@ -185,9 +190,11 @@ def check_page(context, base: str, name: str, axe: str) -> list[str]:
         page.evaluate(THEME, mode)
         page.evaluate(CALM)
         faults += [f"{mode}: {fault}" for fault in page.evaluate(CODE_CONTRAST)]
-    page.set_viewport_size(size(PHONE))
-    wide = page.evaluate(WIDE)
-    page.set_viewport_size(size(DESKTOP))
+    wide = []
+    for viewport in (PHONE, DESKTOP):
+        page.set_viewport_size(size(viewport))
+        found = page.evaluate(WIDE) + page.evaluate(CUT)
+        wide += [f"{viewport[0]} px: {fault}" for fault in found]
     page.evaluate(PLAIN_CODE)
     page.evaluate(axe)
     for mode, viewport, rules in RUNS:
@@ -196,7 +203,7 @@ def check_page(context, base: str, name: str, axe: str) -> list[str]:
         page.evaluate(CALM)
         where = f"{mode}, {viewport[0]} px"
         faults += [f"{where}: {fault}" for fault in page.evaluate(AXE, rules)]
-    faults += [f"{PHONE[0]} px: {fault}" for fault in wide]
+    faults += wide
     page.close()
     return [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
 

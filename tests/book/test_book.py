@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 
+import bn_site
 import book
 import check_links
 import contract
 import nbformat
 import notebooks
 import prose
+import pygments
 import pytest
 import yaml
+from pygments.lexers import PythonLexer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = contract.toc_pages()
@@ -370,3 +374,12 @@ def test_lock_pins_everything_and_names_no_host():
     assert all(re.match(r"[\w.\[\]-]+==[\w.+]+( ;.*)?$", line) for line in pins)
     assert pins[-1].startswith("torch==")
     assert "://" not in "".join(lines)
+
+
+def test_each_line_of_code_is_an_element_and_no_letter_changes():
+    source = "def f(x):\n\n    return x  # a < b\n"
+    formatter = bn_site.LinesFormatter(nowrap=False)
+    made = pygments.highlight(source, PythonLexer(), formatter)
+    assert made.count('<span class="line">') == 3
+    plain = html.unescape(re.sub(r"<[^>]+>", "", made))
+    assert plain.strip("\n") == source.strip("\n")

@@ -42,6 +42,7 @@ FAULTS = {  # what is planted, and what must be said of it
     "code ground": ("<div class=highlight><pre><span class=hll style='background: "
                     "#003'>x = 1</span></pre></div>", "in code"),
     "wide": ("<p style='width: 500px'>wide</p>", "375 px: 5"),
+    "cut": (f"<pre style='overflow: auto'>{'x' * 80}</pre>", "375 px: code is cut"),
     "phone": ("<style>@media (min-width: 600px) { #p { display: none } }</style>"
               "<div id=p><a href='#'></a></div>", "dark, 375 px: serious link-name"),
 }  # fmt: skip
