@@ -153,7 +153,9 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
         attributes = getattr(script, "attributes", {})
         name = str(getattr(script, "filename", script) or "")
         body = attributes.get("body") or ""
-        if (name, body) in seen or "sphinx-thebe" in name or "THEBE_JS_URL" in body:
+        thebe = "sphinx-thebe" in name or "THEBE_JS_URL" in body
+        idle = "mathjax" in name and not has_formulas(context, doctree)
+        if (name, body) in seen or thebe or idle:
             continue
         seen.add((name, body))
         kept.append(script)
@@ -171,6 +173,28 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
     if text:
         meta = f'<meta name="description" content="{html.escape(text, quote=True)}" />'
         context["metatags"] = context.get("metatags", "") + meta
+
+
+def has_formulas(context: dict, doctree: nodes.document | None) -> bool:
+    """Say whether a page has anything for MathJax to set."""
+    body = context.get("body") or ""
+    return bool(re.search(r'class="[^"]*\bmath\b', body)) or doctree is None
+
+
+def drop_icon_script(app: Sphinx, error: Exception | None) -> None:
+    """Leave out the script that draws icons: the style sheet has them as letters.
+
+    The theme names it in its layout, so it is taken out of the pages that are written.
+    """
+    if error or app.builder.format != "html":
+        return
+    tag = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>")
+    preload = re.compile(r"\s*<link[^>]*scripts/fontawesome\.js[^>]*/?>")
+    for path in Path(app.outdir).rglob("*.html"):
+        text = path.read_text("utf-8")
+        path.write_text(preload.sub("", tag.sub("", text)), "utf-8", newline="\n")
+    for path in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
+        path.unlink()
 
 
 def description(doctree: nodes.document | None) -> str:
@@ -237,6 +261,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("config-inited", add_vendored_files, priority=900)
     app.connect("env-before-read-docs", number_by_file_name)
     app.connect("html-page-context", clean_page, priority=900)
+    app.connect("build-finished", drop_icon_script)
     app.connect("doctree-resolved", lay_out_quizzes)
     app.connect("autodoc-process-docstring", link_chapters, priority=900)
     app.connect("autodoc-skip-member", skip_plain_fields)

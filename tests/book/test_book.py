@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import bn_site
 import book
@@ -383,3 +384,25 @@ def test_each_line_of_code_is_an_element_and_no_letter_changes():
     assert made.count('<span class="line">') == 3
     plain = html.unescape(re.sub(r"<[^>]+>", "", made))
     assert plain.strip("\n") == source.strip("\n")
+
+
+def test_a_page_without_formulas_needs_no_mathjax():
+    page = bn_site.nodes.document(None, None)
+    assert bn_site.has_formulas(
+        {"body": '<span class="math notranslate">x</span>'}, page
+    )
+    assert not bn_site.has_formulas({"body": '<p class="mathjax_ignore">x</p>'}, page)
+    assert bn_site.has_formulas({}, None)  # pages of the theme's own stay as they are
+
+
+def test_the_script_of_icons_is_left_out(tmp_path):
+    page, scripts = tmp_path / "a.html", tmp_path / "_static" / "scripts"
+    scripts.mkdir(parents=True)
+    (scripts / "fontawesome.js").write_text("icons")
+    other = '<script src="_static/scripts/bootstrap.js"></script>'
+    page.write_text(f'{other}\n<script defer src="_static/scripts/fontawesome.js?d=1">'
+                    "</script>")  # fmt: skip
+    app = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=str(tmp_path))
+    bn_site.drop_icon_script(app, None)
+    assert page.read_text() == other
+    assert list(scripts.iterdir()) == []
