@@ -17,7 +17,7 @@ PLAIN = (np.ndarray, np.memmap)  # a masked array or a matrix computes something
 
 
 def check_array(name: str, x: object) -> None:
-    """Raise a TypeError unless x is an array, and of no class that masks or bends it."""
+    """Raise a TypeError unless x is an array, and not masked or a matrix."""
     if type(x) not in PLAIN:
         raise TypeError(f"{name} must be a plain NumPy array, got {type(x).__name__}")
 
@@ -112,17 +112,23 @@ def check_gradient(grad_output: Any, shape: tuple[int, ...], dtype: np.dtype) ->
 
 
 def check_cache(cache: object, kind: type, forward: str, norm: str = "") -> None:
-    """Raise a TypeError unless a cache is of this kind, and for a norm from this one."""
+    """Raise a TypeError unless a cache is of this kind, and of this norm if named."""
     came = f"that of {cache.norm}" if hasattr(cache, "norm") else type(cache).__name__
     if type(cache) is not kind or norm not in ("", getattr(cache, "norm", "")):
         raise TypeError(f"expected the cache of {forward}, got {came}")
 
 
-def check_sizes(**sizes: object) -> None:
-    """Raise a ValueError unless each size is an integer and at least 1."""
+def check_sizes(least: int = 1, **sizes: object) -> None:
+    """Raise a ValueError unless each size is an integer and not less than the least."""
     for name, size in sizes.items():
-        if not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"{name} must be an integer >= 1, got {size!r}")
+        if not isinstance(size, int | np.integer) or size < least:
+            raise ValueError(f"{name} must be an integer >= {least}, got {size!r}")
+
+
+def check_momentum(momentum: float | None) -> None:
+    """Raise a ValueError unless a running-average step is None or lies in 0 to 1."""
+    if momentum is not None and not 0 <= momentum <= 1:
+        raise ValueError(f"momentum must be None or lie in 0 to 1, got {momentum}")
 
 
 def check_dtype(dtype: DTypeLike) -> None:
@@ -140,12 +146,12 @@ def as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def as_numbers(name: str, values: ArrayLike) -> NDArray:
-    """Return values as an array of booleans or numbers; a TypeError for all else."""
+def as_numbers(name: str, values: ArrayLike, kinds: str = "biuf") -> NDArray:
+    """Return values as an array of booleans or real numbers; a TypeError for others."""
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} must hold numbers, got a MaskedArray")
     array = np.asarray(values)
-    if array.dtype.kind not in "biufc":
+    if array.dtype.kind not in kinds:
         raise TypeError(f"{name} must hold numbers, got {array.dtype}")
     return array
 

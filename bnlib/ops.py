@@ -19,6 +19,7 @@ from bnlib._check import (
     check_float,
     check_gradient,
     check_parameter,
+    check_sizes,
 )
 from bnlib._fast import sum_rows
 
@@ -169,6 +170,8 @@ def conv2d(
         )
     check_parameter("weight", weight, weight.shape, x.dtype)
     check_parameter("bias", bias, weight.shape[:1], x.dtype)
+    check_sizes(stride=stride)
+    check_sizes(0, padding=padding)
     k, l = weight.shape[2:]
     if x.shape[2] + 2 * padding < k or x.shape[3] + 2 * padding < l:
         raise ValueError(
@@ -246,7 +249,7 @@ def relu(x: Array) -> tuple[Array, Array]:
     Parameters
     ----------
     x : ndarray, float32 or float64
-        Input, any shape.
+        Input, one axis or more.
 
     Returns
     -------
@@ -255,7 +258,7 @@ def relu(x: Array) -> tuple[Array, Array]:
     cache : ndarray, like x
         The derivative: 1 where x > 0; at 0 it is 0, as in PyTorch.
     """
-    check_float("x", x)
+    check_float("x", x, min_ndim=1)
     y = np.maximum(x, 0)
     return y, (y != 0).astype(x.dtype)
 
@@ -266,7 +269,7 @@ def sigmoid(x: Array) -> tuple[Array, Array]:
     Parameters
     ----------
     x : ndarray, float32 or float64
-        Input, any shape.
+        Input, one axis or more.
 
     Returns
     -------
@@ -275,7 +278,7 @@ def sigmoid(x: Array) -> tuple[Array, Array]:
     cache : ndarray, like x
         The derivative, ``y * (1 - y)``.
     """
-    check_float("x", x)
+    check_float("x", x, min_ndim=1)
     y = np.tanh(x * x.dtype.type(0.5))
     y += 1
     y *= x.dtype.type(0.5)
@@ -288,7 +291,7 @@ def tanh(x: Array) -> tuple[Array, Array]:
     Parameters
     ----------
     x : ndarray, float32 or float64
-        Input, any shape.
+        Input, one axis or more.
 
     Returns
     -------
@@ -297,7 +300,7 @@ def tanh(x: Array) -> tuple[Array, Array]:
     cache : ndarray, like x
         The derivative, ``1 - y**2``.
     """
-    check_float("x", x)
+    check_float("x", x, min_ndim=1)
     y = np.tanh(x)
     return y, 1 - y * y
 

@@ -320,6 +320,7 @@ def test_gradients_add_up_until_cleared():
     net(x)
     net.backward(grad_output)
     once = [p.grad.copy() for p in net.parameters()]
+    net(x)
     net.backward(grad_output)
     for first, parameter in zip(once, net.parameters(), strict=True):
         assert_close(parameter.grad, 2 * first)
@@ -357,13 +358,13 @@ def broken_state(kind):
         ("missing", "running_var"),
         ("unexpected", "2.weight"),
         ("shape", r"running_var.*\(3,\).*\(4,\)"),
-        ("words", "convert|invalid"),
+        ("words", r"running_var must hold numbers, got <U1"),
     ],
 )
 def test_failed_load_changes_nothing_and_names_the_key(kind, words):
     net = small_net()
     before = net.state_dict()
-    with pytest.raises((ValueError, KeyError), match=words):
+    with pytest.raises((ValueError, KeyError, TypeError), match=words):
         net.load_state_dict(broken_state(kind))
     for key, value in net.state_dict().items():
         np.testing.assert_array_equal(value, before[key])
