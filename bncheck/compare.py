@@ -29,7 +29,7 @@ def close(got: Any, value: Any, tol: float, floor: float = 0.0) -> bool:
         Shapes and kinds are equal and no difference is larger; nan equals nothing,
         inf only inf, and an array without values equals nothing.
     """
-    if isinstance(got, np.ndarray) and got.dtype == bool and not got.ndim:
+    if isinstance(got, np.ndarray | np.bool) and got.dtype == bool and not got.ndim:
         got = bool(got)
     if isinstance(value, list):
         same = isinstance(got, list) and len(got) == len(value)
