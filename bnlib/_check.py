@@ -197,11 +197,15 @@ def check_batch_norm(
         )
     if not training:
         return
-    if x.size == 0:
-        raise ValueError(f"x must hold at least one value, got shape {x.shape}")
-    for name, running in (("running_mean", running_mean), ("running_var", running_var)):
-        if running is not None and not running.flags.writeable:
-            raise ValueError(f"{name} is changed in training, and it is read-only")
+    if running_mean is not None:
+        if x.size == 0:
+            raise ValueError(f"x must hold at least one value, got shape {x.shape}")
+        for name, array in (
+            ("running_mean", running_mean),
+            ("running_var", running_var),
+        ):
+            if not array.flags.writeable:
+                raise ValueError(f"{name} is changed in training, and it is read-only")
     if needs_spread and x.size == x.shape[1]:
         raise ValueError(
             "Expected more than 1 value per channel when training, got input size "
