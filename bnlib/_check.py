@@ -200,12 +200,11 @@ def check_batch_norm(
     if running_mean is not None:
         if x.size == 0:
             raise ValueError(f"x must hold at least one value, got shape {x.shape}")
-        for name, array in (
-            ("running_mean", running_mean),
-            ("running_var", running_var),
-        ):
-            if not array.flags.writeable:
-                raise ValueError(f"{name} is changed in training, and it is read-only")
+        if not (running_mean.flags.writeable and running_var.flags.writeable):
+            raise ValueError(
+                "running_mean and running_var are changed in training, but one of them "
+                "is read-only"
+            )
     if needs_spread and x.size == x.shape[1]:
         raise ValueError(
             "Expected more than 1 value per channel when training, got input size "

@@ -132,7 +132,7 @@ class NormCache(NamedTuple):
 
 def _sum(a: Array) -> Array:
     """Add up each set: (A, S, B) to (S,)."""
-    rows = a @ ones(a.shape[2], a.dtype) if a.shape[2] > 1 else a[:, :, 0]
+    rows = a @ ones(a.shape[2], a.dtype) if a.shape[2] != 1 else a[:, :, 0]
     return ones(len(rows), a.dtype).dot(rows)
 
 

@@ -33,7 +33,7 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "sums along a map left out",
         F,
-        "rows = a @ ones(a.shape[2], a.dtype) if a.shape[2] > 1 else a[:, :, 0]",
+        "rows = a @ ones(a.shape[2], a.dtype) if a.shape[2] != 1 else a[:, :, 0]",
         "rows = a[:, :, 0]",
     ),
     (

@@ -650,11 +650,11 @@ def test_the_input_gradient_left_out_takes_the_cache_too():
 
 
 @pytest.mark.parametrize("old", [1e8, np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("momentum", [1.0, 1, None])
-@pytest.mark.parametrize("kind", ["batch", "instance"])
+@pytest.mark.parametrize(
+    ("kind", "momentum"),
+    [("batch", 1.0), ("batch", 1), ("batch", None), ("instance", 1.0)],
+)
 def test_weight_one_replaces_the_running_statistics_exactly(kind, momentum, old):
-    if kind == "instance" and momentum is None:
-        pytest.skip("there None is 0")
     make = L.BatchNorm1d if kind == "batch" else L.InstanceNorm1d
     layer = make(1, momentum=momentum, track_running_stats=True)
     layer.running_mean[:] = layer.running_var[:] = old
@@ -711,7 +711,7 @@ def test_an_update_that_cannot_be_made_wholly_changes_nothing(make, which):
     layer = make(3, track_running_stats=True)
     getattr(layer, which).flags.writeable = False
     before = layer.state_dict()
-    with pytest.raises(ValueError, match=f"{which} is changed .* read-only"):
+    with pytest.raises(ValueError, match="one of them is read-only"):
         layer(draw((2, 3, 4), np.float32))
     for key, found in layer.state_dict().items():
         np.testing.assert_array_equal(found, before[key])
