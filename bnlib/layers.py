@@ -219,7 +219,14 @@ class Module:
         -------
         self : Module
             For chaining.
+
+        Raises
+        ------
+        ValueError
+            ``mode`` is not True or False.
         """
+        if not isinstance(mode, bool):
+            raise ValueError(f"mode must be True or False, got {mode!r}")
         for module in self.modules():
             module.training = mode
         return self
@@ -343,8 +350,9 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
 
-    def __getitem__(self, index: int) -> Module:
-        return self.layers[index]
+    def __getitem__(self, index: int | slice) -> Any:
+        part = self.layers[index]
+        return Sequential(*part) if isinstance(part, tuple) else part
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield "0", "1", ... and the layers; then those that are attributes."""

@@ -107,7 +107,7 @@ class SGD:
     Raises
     ------
     ValueError
-        A negative number.
+        A negative number, or no parameter.
 
     References
     ----------
@@ -126,6 +126,8 @@ class SGD:
             if not value >= 0:
                 raise ValueError(f"{name} must be >= 0, got {value}")
         self.params = list(params)
+        if not self.params:
+            raise ValueError("params must hold at least one parameter, got none")
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self._velocity: list[Array | None] = [None] * len(self.params)
 
@@ -135,7 +137,13 @@ class SGD:
             parameter.grad = None
 
     def step(self) -> None:
-        """Update each parameter that has a gradient."""
+        """Update each parameter that has a gradient; all of them or, refused, none."""
+        for parameter in self.params:
+            grad, data = parameter.grad, parameter.data
+            if grad is not None and grad.shape != data.shape:
+                raise ValueError(f"grad must have shape {data.shape}, got {grad.shape}")
+            if not data.flags.writeable:
+                raise ValueError("a parameter is updated in place, and it is read-only")
         for i, parameter in enumerate(self.params):
             grad = parameter.grad
             if grad is None:

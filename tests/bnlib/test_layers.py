@@ -873,3 +873,15 @@ def test_an_empty_batch_passes_through_every_layer_in_evaluation_as_in_torch():
         assert ours.backward(np.empty(expected)).shape == x.shape, name
         for p in ours.parameters():
             assert not p.grad.any(), name
+
+
+def test_a_slice_of_a_sequential_is_a_sequential_of_the_same_layers():
+    net = small_net()
+    part = net[:2]
+    assert isinstance(part, L.Sequential)
+    assert list(part) == [net[0], net[1]]
+
+
+def test_only_true_and_false_are_modes():
+    with pytest.raises(ValueError, match="got 'eval'"):
+        small_net().train("eval")

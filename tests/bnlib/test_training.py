@@ -125,7 +125,7 @@ def test_sgd_passes_over_parameters_without_gradient():
 @pytest.mark.parametrize("wrong", ["lr", "momentum", "weight_decay"])
 def test_sgd_refuses_negative_numbers(wrong):
     with pytest.raises(ValueError, match=f"{wrong}.*-0.1"):
-        T.SGD([], **({"lr": 0.1} | {wrong: -0.1}))
+        T.SGD([L.Parameter(np.ones(1))], **({"lr": 0.1} | {wrong: -0.1}))
 
 
 # --- fit: the record, the batches, the modes
@@ -418,3 +418,18 @@ def test_predict_takes_an_empty_batch_and_accuracy_refuses_it():
     for wrong in (0, -1, 2.5):
         with pytest.raises(ValueError, match="batch_size must be an integer >= 1"):
             T.predict(model, np.ones((5, 4)), batch_size=wrong)
+
+
+def test_a_step_that_cannot_be_made_wholly_changes_nothing():
+    for wrong in ("shape", "read-only"):
+        first, second = L.Parameter(np.ones(2)), L.Parameter(np.ones(2))
+        first.grad, second.grad = np.ones(2), np.ones(1 + (wrong == "read-only"))
+        second.data.flags.writeable = wrong == "shape"
+        with pytest.raises(ValueError, match=wrong):
+            T.SGD([first, second], 0.1).step()
+        assert_close(first.data, np.ones(2))
+
+
+def test_sgd_refuses_to_train_nothing():
+    with pytest.raises(ValueError, match="at least one parameter"):
+        T.SGD(L.ReLU().parameters(), 0.1)
