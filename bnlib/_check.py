@@ -1,6 +1,7 @@
 """Checks on arguments: each error names what was expected and what came.
 
-Where PyTorch has words for an error, its words are used.
+Where PyTorch has words for an error, its words are used. What is called in each step of
+a training lets the usual case out by its first line.
 """
 
 from __future__ import annotations
@@ -41,14 +42,20 @@ def check_float(name: str, x: Any, min_ndim: int = 0) -> None:
     ValueError
         Too few axes.
     """
+    if type(x) in PLAIN and x.dtype in FLOATS and x.ndim >= min_ndim:
+        return
     check_array(name, x)
     if x.dtype not in FLOATS:
         foreign = "" if x.dtype.isnative else " (bytes in a foreign order)"
         raise TypeError(f"{name} must be float32 or float64, got {x.dtype}{foreign}")
-    if x.ndim < min_ndim:
-        raise ValueError(
-            f"{name} must have at least {min_ndim} axes, got {x.ndim} (shape {x.shape})"
-        )
+    raise ValueError(
+        f"{name} must have at least {min_ndim} axes, got {x.ndim} (shape {x.shape})"
+    )
+
+
+def _fits(x: Any, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Say whether x is a plain array of this shape and dtype."""
+    return type(x) in PLAIN and x.shape == shape and x.dtype == dtype
 
 
 def check_parameter(
@@ -74,7 +81,7 @@ def check_parameter(
     ValueError
         Another shape; for one value per channel in PyTorch's words.
     """
-    if value is None:
+    if value is None or _fits(value, shape, dtype):
         return
     check_array(name, value)
     if value.shape != shape:
@@ -83,11 +90,10 @@ def check_parameter(
                 f"{name} should contain {shape[0]} elements not {value.size}"
             )
         raise ValueError(f"{name} must have shape {shape}, got {value.shape}")
-    if value.dtype != dtype:
-        raise TypeError(
-            f"{name} must have the dtype of x, {dtype}, got {value.dtype}: "
-            "convert one of them"
-        )
+    raise TypeError(
+        f"{name} must have the dtype of x, {dtype}, got {value.dtype}: convert one of "
+        "them"
+    )
 
 
 def check_eps(eps: float) -> None:
@@ -98,24 +104,26 @@ def check_eps(eps: float) -> None:
 
 def check_gradient(grad_output: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Raise unless grad_output has the shape and the dtype of the output."""
+    if _fits(grad_output, shape, dtype):
+        return
     check_array("grad_output", grad_output)
     if grad_output.shape != shape:
         raise ValueError(
             f"grad_output must have the shape of the output, {shape}, got "
             f"{grad_output.shape}"
         )
-    if grad_output.dtype != dtype:
-        raise TypeError(
-            f"grad_output must have the dtype of the output, {dtype}, got "
-            f"{grad_output.dtype}"
-        )
+    raise TypeError(
+        f"grad_output must have the dtype of the output, {dtype}, got "
+        f"{grad_output.dtype}"
+    )
 
 
-def check_cache(cache: object, kind: type, forward: str, norm: str = "") -> None:
+def check_cache(cache: Any, kind: Any, forward: str, norm: str = "") -> None:
     """Raise a TypeError unless a cache is of this kind, and of this norm if named."""
+    if type(cache) is kind and (not norm or cache.norm == norm):
+        return
     came = f"that of {cache.norm}" if hasattr(cache, "norm") else type(cache).__name__
-    if type(cache) is not kind or norm not in ("", getattr(cache, "norm", "")):
-        raise TypeError(f"expected the cache of {forward}, got {came}")
+    raise TypeError(f"expected the cache of {forward}, got {came}")
 
 
 def check_sizes(least: int = 1, **sizes: object) -> None:

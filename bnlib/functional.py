@@ -172,8 +172,8 @@ def _transform(
     if bias is not None:
         y += bias.reshape(-1, 1)
     x_hat, y = x_hat.reshape(x.shape), y.reshape(x.shape)
-    kept = (x_hat, mu, var, inv_std, weight, bias, training, sets, channels, norm)
-    return y, NormCache(*kept)
+    cache = x_hat, mu, var, inv_std, weight, bias, training, sets, channels, norm
+    return y, NormCache._make(cache)
 
 
 def norm_backward(

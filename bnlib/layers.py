@@ -156,10 +156,10 @@ class Module:
 
     def _saved(self) -> Any:
         """Take the cache of the last forward pass away, or say why there is none."""
-        cache, self._cache = self._cache, TAKEN
+        cache = self._cache
         if isinstance(cache, str):
-            self._cache = cache
             raise RuntimeError(f"{type(self).__name__}.backward has no cache: {cache}")
+        self._cache = TAKEN
         return cache
 
     def _own(self, kind: type) -> Iterator[tuple[str, Any]]:

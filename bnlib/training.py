@@ -139,11 +139,12 @@ class SGD:
     def step(self) -> None:
         """Update each parameter that has a gradient; all of them or, refused, none."""
         for parameter in self.params:
-            grad, data = parameter.grad, parameter.data
-            if grad is not None and grad.shape != data.shape:
+            data, grad = parameter.data, parameter.grad
+            if grad is None or (grad.shape == data.shape and data.flags.writeable):
+                continue
+            if data.flags.writeable:
                 raise ValueError(f"grad must have shape {data.shape}, got {grad.shape}")
-            if not data.flags.writeable:
-                raise ValueError("a parameter is updated in place, and it is read-only")
+            raise ValueError("a parameter is updated in place, and it is read-only")
         for i, parameter in enumerate(self.params):
             grad = parameter.grad
             if grad is None:
