@@ -115,6 +115,12 @@ def error(ours, reference):
     return "inf" if found > 1e-4 else str(found)
 
 
+def test_nothing_is_not_agreement(capsys):
+    for empty in ([], np.ones((2, 0))):
+        assert not K.compare("dx", empty, empty)
+        assert "dx: there is nothing to compare" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("ours", "reference"),
     [
