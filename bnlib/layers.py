@@ -22,6 +22,7 @@ from bnlib._check import (
     as_shape,
     check_dtype,
     check_eps,
+    check_float,
     check_momentum,
     check_rng,
     check_sizes,
@@ -53,7 +54,7 @@ class Parameter:
 
     Parameters
     ----------
-    data : ndarray
+    data : ndarray, float32 or float64
         The values.
 
     Attributes
@@ -65,6 +66,7 @@ class Parameter:
     """
 
     def __init__(self, data: Array) -> None:
+        check_float("data", data)
         self.data = data
         self.grad: Array | None = None
 

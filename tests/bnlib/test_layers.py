@@ -885,3 +885,9 @@ def test_a_slice_of_a_sequential_is_a_sequential_of_the_same_layers():
 def test_only_true_and_false_are_modes():
     with pytest.raises(ValueError, match="got 'eval'"):
         small_net().train("eval")
+
+
+def test_a_parameter_holds_floats():
+    for wrong in (np.array([1, 2]), [1.0, 2.0], np.ma.ones(2), np.ones(2, complex)):
+        with pytest.raises(TypeError, match="data must be .*, got"):
+            L.Parameter(wrong)
