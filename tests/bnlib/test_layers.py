@@ -889,5 +889,5 @@ def test_only_true_and_false_are_modes():
 
 def test_a_parameter_holds_floats():
     for wrong in (np.array([1, 2]), [1.0, 2.0], np.ma.ones(2), np.ones(2, complex)):
-        with pytest.raises(TypeError, match="data must be .*, got"):
+        with pytest.raises(TypeError, match=r"data must be .*, got"):
             L.Parameter(wrong)
