@@ -638,8 +638,8 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "every framework stores the unbiased variance",
         CONVENTIONS,
-        'if stored == "biased" else',
-        'if stored == "" else',
+        '1.0 if self.stores(fused) == "biased" else',
+        '1.0 if self.stores(fused) == "" else',
     ),
     (
         "Keras's momentum read as PyTorch's",
