@@ -26,9 +26,10 @@ def close(got: Any, value: Any, tol: float, floor: float = 0.0) -> bool:
     Returns
     -------
     same : bool
-        Shapes are equal and no difference is larger; nan equals nothing, inf only inf.
+        Shapes and kinds are equal and no difference is larger; nan equals nothing,
+        inf only inf, and an array without values equals nothing.
     """
-    if isinstance(got, np.ndarray) and got.dtype == bool and not got.ndim:
+    if isinstance(got, np.ndarray | np.bool) and got.dtype == bool and not got.ndim:
         got = bool(got)
     if isinstance(value, list):
         same = isinstance(got, list) and len(got) == len(value)
@@ -39,18 +40,24 @@ def close(got: Any, value: Any, tol: float, floor: float = 0.0) -> bool:
         return type(got) is type(value) and bool(got == value)
     if isinstance(got, Opaque) or got is None or isinstance(got, (str, dict, list)):
         return False
-    got, value = np.asarray(got), np.asarray(value, np.float64)
-    if got.shape != value.shape:
+    got, value = np.asarray(got), np.asarray(value)
+    if got.shape != value.shape or not value.size or not same_kind(got, value):
         return False
     size = max(np.abs(value[np.isfinite(value)]).max(initial=0), floor)
     difference = _differences(got, value)
     return bool((difference <= tol * size).all())
 
 
+def same_kind(got: np.ndarray, value: np.ndarray) -> bool:
+    """Say whether both hold booleans, or both hold real numbers."""
+    kinds = "b" if value.dtype.kind == "b" else "iuf"
+    return got.dtype.kind in kinds and not isinstance(got, np.ma.MaskedArray)
+
+
 def _differences(got: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Return the distances, 0 where both are the same infinity."""
     with np.errstate(all="ignore"):
-        got = got.astype(np.float64)
+        got, value = got.astype(np.float64), value.astype(np.float64)
         return np.where(got == value, 0.0, np.abs(got - value))
 
 
@@ -93,7 +100,9 @@ def where_it_differs(expect: Expect, got: Any, when: str, table: str = "told") -
         return told("should-be", value=expect.value)
     if isinstance(got, (Opaque, str, dict, list)):
         return told("kind", kind=got.kind if isinstance(got, Opaque) else _kind(got))
-    got, value = np.asarray(got), np.asarray(expect.value, np.float64)
+    got, value = np.asarray(got), np.asarray(expect.value)
+    if not same_kind(got, value):
+        return told("kind", kind=f"{got.dtype}{' array' * bool(got.ndim)}")
     if got.shape != value.shape:
         return told("shape", got=got.shape, expected=value.shape)
     if not np.isfinite(got).all() and np.isfinite(value).all():

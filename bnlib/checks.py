@@ -7,6 +7,28 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bnlib._check import as_numbers
+
+
+def _differences(a: ArrayLike, b: ArrayLike) -> tuple[NDArray, float]:
+    """Return the distances of two arrays, and the largest value of both.
+
+    Nan and infinity differ from everything, from themselves, too.
+    """
+    arrays = [as_numbers("an array", v, "biufc") for v in (a, b)]
+    kinds = [v.dtype.kind == "b" for v in arrays]
+    if kinds[0] != kinds[1]:
+        raise TypeError(f"kinds differ, {arrays[0].dtype} and {arrays[1].dtype}")
+    if arrays[0].shape != arrays[1].shape:
+        raise ValueError(f"shapes differ, {arrays[0].shape} and {arrays[1].shape}")
+    if not arrays[0].size:
+        raise ValueError(f"there is nothing to compare, shape {arrays[0].shape}")
+    x, y = (v.astype(np.complex128) for v in arrays)
+    with np.errstate(all="ignore"):  # what overflows is infinite, and so a difference
+        distances = np.abs(x - y)
+    distances = np.where(np.isfinite(distances), distances, np.inf)
+    return distances, float(max(np.abs(x).max(), np.abs(y).max()))
+
 
 def relative_error(a: ArrayLike, b: ArrayLike) -> float:
     """Return the largest difference, relative to the largest value of both.
@@ -14,24 +36,24 @@ def relative_error(a: ArrayLike, b: ArrayLike) -> float:
     Parameters
     ----------
     a, b : array_like, same shape
-        What to compare.
+        What to compare: numbers, also complex ones, or booleans.
 
     Returns
     -------
     error : float
-        ``max|a - b| / max(max|a|, max|b|)``; 0 when both are all zero.
+        ``max|a - b| / max(max|a|, max|b|)``; 0 when both are all zero, and infinite
+        when one of them holds nan or infinity.
 
     Raises
     ------
     ValueError
-        The shapes differ.
+        The shapes differ, or there is no value.
+    TypeError
+        No numbers; or booleans in one array and numbers in the other.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if a.shape != b.shape:
-        raise ValueError(f"shapes must be equal, got {a.shape} and {b.shape}")
-    size = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
-    with np.errstate(invalid="ignore"):  # inf / inf is nan: no agreement
-        return float(np.abs(a - b).max(initial=0) / size) if size else 0.0
+    distances, size = _differences(a, b)
+    largest = float(distances.max())
+    return largest / size if 0 < largest < np.inf else largest
 
 
 def compare(
@@ -51,7 +73,8 @@ def compare(
     Returns
     -------
     agree : bool
-        Whether the shapes are equal and the error is at most ``tol``.
+        Whether shapes and kinds are equal, there are values, all of them are finite,
+        and the error is at most ``tol``.
 
     Examples
     --------
@@ -59,19 +82,21 @@ def compare(
     forward: agree to 1e-10: True
     True
     """
-    ours, reference = np.asarray(ours), np.asarray(reference)
-    if ours.shape != reference.shape:
-        print(f"{name}: shapes differ, {ours.shape} and {reference.shape}")
+    try:
+        distances, _ = _differences(ours, reference)
+        error = relative_error(ours, reference)
+    except (TypeError, ValueError) as refusal:
+        print(f"{name}: {refusal}")
         return False
-    error = relative_error(ours, reference)
     if error <= tol:
         print(f"{name}: agree to {tol:.0e}: True")
         return True
-    index = np.unravel_index(np.argmax(np.abs(ours - reference)), ours.shape)
+    index = np.unravel_index(np.argmax(distances), distances.shape)
     where = tuple(int(i) for i in index)
+    mine, right = np.asarray(ours)[where], np.asarray(reference)[where]
     print(
         f"{name}: agree to {tol:.0e}: False; relative error {error:.1e}, "
-        f"largest difference at {where}: {ours[where]:.6g} and {reference[where]:.6g}"
+        f"largest difference at {where}: {mine:.6g} and {right:.6g}"
     )
     return False
 
@@ -84,7 +109,7 @@ def numerical_gradient(
     Parameters
     ----------
     f : callable
-        Takes an array like x and returns a number; it must not change its argument.
+        Takes an array like x and returns a real number.
     x : array_like
         Where to take the gradient; float64 is used.
     h : float
@@ -93,19 +118,32 @@ def numerical_gradient(
     Returns
     -------
     gradient : ndarray, like x
-        ``(f(x + h e_i) - f(x - h e_i)) / (2 h)`` for each entry i.
+        ``(f(x + h e_i) - f(x - h e_i)) / (2 h)`` for each entry i. It is nan where
+        x is so large that h does not move it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        x or ``f(x)`` holds no real numbers, or f returns more than one.
     """
-    x = np.array(x, np.float64)
+    x = as_numbers("x", x, "iuf").astype(np.float64)
     gradient = np.empty_like(x)
     for i in np.ndindex(x.shape):
-        old = x[i]
-        x[i] = old + h
-        above = f(x)
-        x[i] = old - h
-        below = f(x)
-        x[i] = old
-        gradient[i] = (above - below) / (2 * h)
+        above, below = x.copy(), x.copy()  # f may change its argument
+        above[i] += h
+        below[i] -= h
+        step = above[i] - below[i]  # not quite 2 h
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gradient[i] = (_number(f, above) - _number(f, below)) / step
     return gradient
+
+
+def _number(f: Callable[[NDArray[np.float64]], float], x: NDArray) -> np.float64:
+    """Return f(x), or say that it is not one real number."""
+    value = as_numbers("f(x)", f(x), "iuf")
+    if value.size != 1:
+        raise ValueError(f"f must return one number, got shape {value.shape}")
+    return np.float64(value.item())
 
 
 def gradient_check(

@@ -1,7 +1,8 @@
 """Data for the book: real digits, toy scales and batch samplers, all without a network.
 
-Nothing here downloads unless you call `load_mnist`. Every image is scaled to 0..1,
-every label is an integer, and every split is fixed: two readers see the same numbers.
+Nothing here downloads unless you call `load_mnist`. NumPy is enough for all but it and
+`load_digits`, whose images come with scikit-learn. Every image is scaled to 0..1, every
+label is an integer, and every split is fixed: two readers see the same numbers.
 The drawn roses (`bnlib.roses`) can be imported from here as well.
 """
 

@@ -26,18 +26,21 @@ The rest of a network stands in `bnlib.ops`; all of it can be called from here, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from bnlib._check import (
     Array,
+    as_shape,
     check_batch_norm,
+    check_cache,
     check_eps,
     check_float,
     check_gradient,
     check_parameter,
+    check_sizes,
 )
 from bnlib._fast import ones
 from bnlib.ops import (
@@ -108,6 +111,8 @@ class NormCache(NamedTuple):
         True when ``mu`` and ``var`` are those of x; False when they were constants.
     sets, channels : tuple of int
         The shapes in which x is seen, as in the table above.
+    norm : str
+        The function that it comes from, as ``"batch_norm"``.
     """
 
     x_hat: Array
@@ -119,6 +124,7 @@ class NormCache(NamedTuple):
     training: bool
     sets: View
     channels: View
+    norm: str
 
 
 # --- the core -------------------------------------------------------------------------
@@ -126,13 +132,13 @@ class NormCache(NamedTuple):
 
 def _sum(a: Array) -> Array:
     """Add up each set: (A, S, B) to (S,)."""
-    rows = a @ ones(a.shape[2], a.dtype) if a.shape[2] > 1 else a[:, :, 0]
+    rows = a @ ones(a.shape[2], a.dtype) if a.shape[2] != 1 else a[:, :, 0]
     return ones(len(rows), a.dtype).dot(rows)
 
 
 def _mean(a: Array) -> Array:
-    """Take the mean of each set: (A, S, B) to (S,)."""
-    return _sum(a) / (a.shape[0] * a.shape[2])
+    """Take the mean of each set: (A, S, B) to (S,); 0 of a set without values."""
+    return _sum(a) / max(a.shape[0] * a.shape[2], 1)
 
 
 def _statistics(x: Array) -> tuple[Array, Array, Array]:
@@ -148,6 +154,7 @@ def _statistics(x: Array) -> tuple[Array, Array, Array]:
 
 
 def _transform(
+    norm: str,
     x: Array,
     views: tuple[View, View],
     moments: tuple[Array | None, Array, Array],
@@ -165,7 +172,8 @@ def _transform(
     if bias is not None:
         y += bias.reshape(-1, 1)
     x_hat, y = x_hat.reshape(x.shape), y.reshape(x.shape)
-    return y, NormCache(x_hat, mu, var, inv_std, weight, bias, training, sets, channels)
+    cache = x_hat, mu, var, inv_std, weight, bias, training, sets, channels, norm
+    return y, NormCache._make(cache)
 
 
 def norm_backward(
@@ -202,7 +210,8 @@ def norm_backward(
     ----------
     Ioffe and Szegedy (2015), section 3. Derived in the chapter on the backward pass.
     """
-    check_gradient(grad_output, cache.x_hat)
+    check_cache(cache, NormCache, "a norm")
+    check_gradient(grad_output, cache.x_hat.shape, cache.x_hat.dtype)
     dy, x_hat = grad_output.reshape(cache.channels), cache.x_hat.reshape(cache.channels)
     sum_dy, sum_dy_x_hat = _sum(dy), _sum(dy * x_hat)
     grad_weight = _like(cache.weight, sum_dy_x_hat)
@@ -211,7 +220,7 @@ def norm_backward(
         return None, grad_weight, grad_bias
     gamma = None if cache.weight is None else cache.weight.reshape(-1)
     if cache.sets == cache.channels:  # one gamma for each set: it leaves the means
-        dx_hat, m = dy, dy.shape[0] * dy.shape[2]
+        dx_hat, m = dy, max(dy.shape[0] * dy.shape[2], 1)
         mean: Array = sum_dy / m
         along: Array = sum_dy_x_hat / m
         scale = cache.inv_std if gamma is None else gamma * cache.inv_std
@@ -225,6 +234,28 @@ def norm_backward(
     else:
         grad_x = dx_hat * scale[:, None]
     return grad_x.reshape(grad_output.shape), grad_weight, grad_bias
+
+
+def _backward_of(norm: str) -> Callable[..., tuple[Array | None, ...]]:
+    """Return `norm_backward` for the caches of one norm alone."""
+
+    def backward(
+        grad_output: Array, cache: NormCache, input_grad: bool = True
+    ) -> tuple[Array | None, ...]:
+        check_cache(cache, NormCache, norm, norm)
+        return norm_backward(grad_output, cache, input_grad)
+
+    backward.__name__ = backward.__qualname__ = f"{norm}_backward"
+    first = "Backpropagate through batch, layer, group or instance norm"
+    own = f"Backpropagate through `{norm}`"
+    backward.__doc__ = (norm_backward.__doc__ or "").replace(first, own)
+    return backward
+
+
+batch_norm_backward = _backward_of("batch_norm")
+layer_norm_backward = _backward_of("layer_norm")
+group_norm_backward = _backward_of("group_norm")
+instance_norm_backward = _backward_of("instance_norm")
 
 
 def _like(parameter: Array | None, grad: Array) -> Array | None:
@@ -276,11 +307,18 @@ def standardize(
         Normalized values.
     inv_std : ndarray, broadcastable to x
         ``1 / sqrt(var + eps)``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Dtype other than float32 or float64; negative eps; axes that are no neighbours.
     """
+    check_float("x", x, min_ndim=1)
+    check_eps(eps)
     axes = tuple(int(i) % x.ndim for i in np.atleast_1d(axes))
     sets = _sets_along(x.shape, axes)
     moments = _statistics(x.reshape(sets))
-    _, cache = _transform(x, (sets, sets), moments, None, None, eps)
+    _, cache = _transform("", x, (sets, sets), moments, None, None, eps)
     stay = [1 if i in axes else n for i, n in enumerate(x.shape)]
     return cache.x_hat, cache.inv_std.reshape(stay)
 
@@ -302,6 +340,8 @@ def standardize_backward(
     grad_x : ndarray, like x_hat
         Gradient with respect to the input.
     """
+    check_float("x_hat", x_hat, min_ndim=1)
+    check_gradient(grad_x_hat, x_hat.shape, x_hat.dtype)
     axes = tuple(int(i) % x_hat.ndim for i in np.atleast_1d(axes))
     sets = _sets_along(x_hat.shape, axes)
     g, seen = grad_x_hat.reshape(sets), x_hat.reshape(sets)
@@ -339,7 +379,8 @@ def batch_norm(
     training : bool
         Use the statistics of the batch (True) or the running ones (False).
     momentum : float
-        Running-average step: the weight of the new value, as in PyTorch.
+        Running-average step: the weight of the new value, as in PyTorch. 1 replaces
+        the running statistics exactly, whatever they were.
     eps : float, >= 0
         Added to the variance under the root. 0 is allowed, for exact identities;
         PyTorch refuses it in training.
@@ -385,21 +426,27 @@ def batch_norm(
         mu, var, centred = _statistics(seen)
         m = view[0] * view[2]
         if running_mean is not None and running_var is not None:
-            running_mean += momentum * (mu - running_mean)
-            running_var += momentum * (var * (m / (m - 1)) - running_var)
+            _move(running_mean, mu, momentum)
+            _move(running_var, var * (m / (m - 1)), momentum)
     else:
         mu, var = np.array(running_mean), np.array(running_var)
         centred = seen - mu[:, None]
     moments = mu, var, centred
-    return _transform(x, (view, view), moments, weight, bias, eps, training)
+    views = view, view
+    return _transform("batch_norm", x, views, moments, weight, bias, eps, training)
+
+
+def _move(running: Array, new: Array, step: float) -> None:
+    """Move a running statistic towards the new one; 1 replaces it, 0 leaves it."""
+    if step == 1:  # whatever it was: even nan, or so large that the new one is lost
+        running[...] = new
+    elif step != 0:
+        running += step * (new - running)
 
 
 def _channels(x: Array) -> View:
     """Return the view (N, C, L) of x, which has its channels on axis 1."""
     return x.shape[0], x.shape[1], math.prod(x.shape[2:])
-
-
-batch_norm_backward = norm_backward
 
 
 def batch_norm_backward_six(
@@ -426,7 +473,8 @@ def batch_norm_backward_six(
     ----------
     Ioffe and Szegedy (2015), section 3, the six unnumbered equations.
     """
-    check_gradient(grad_output, cache.x_hat)
+    check_cache(cache, NormCache, "batch_norm", "batch_norm")
+    check_gradient(grad_output, cache.x_hat.shape, cache.x_hat.dtype)
     if not cache.training:
         raise ValueError(
             "the six equations hold in training mode; this cache is from evaluation "
@@ -489,7 +537,7 @@ def layer_norm(
     """
     views = _rows(x, normalized_shape, weight, bias, eps)
     moments = _statistics(x.reshape(views[0]))
-    return _transform(x, views, moments, weight, bias, eps)
+    return _transform("layer_norm", x, views, moments, weight, bias, eps)
 
 
 def rms_norm(
@@ -526,7 +574,7 @@ def rms_norm(
     views = _rows(x, normalized_shape, weight, None, eps)
     rows = x.reshape(views[0])
     moments = None, _mean(rows * rows), rows
-    return _transform(x, views, moments, weight, None, eps)
+    return _transform("rms_norm", x, views, moments, weight, None, eps)
 
 
 def rms_norm_backward(
@@ -544,6 +592,7 @@ def rms_norm_backward(
     grad_x, grad_weight : ndarray or None
         As from `norm_backward`; there is no beta.
     """
+    check_cache(cache, NormCache, "rms_norm", "rms_norm")
     return norm_backward(grad_output, cache, input_grad)[:2]
 
 
@@ -581,17 +630,36 @@ def group_norm(
     """
     check_float("x", x, min_ndim=2)
     check_eps(eps)
-    n, c, length = channels = _channels(x)
-    if num_groups < 1 or c % num_groups:
+    check_sizes(num_groups=num_groups)
+    n, c, length = _channels(x)
+    if c % num_groups:
         raise ValueError(
             f"num_channels must be divisible by num_groups, got {c} channels and "
             f"num_groups={num_groups}"
         )
     check_parameter("weight", weight, (c,), x.dtype)
     check_parameter("bias", bias, (c,), x.dtype)
+    if n * c * length == num_groups:  # one group of one value
+        raise ValueError(
+            "Expected more than 1 value per channel when training, got input size "
+            f"{[n * c // num_groups, num_groups, *x.shape[2:]]}"
+        )
+    return _grouped("group_norm", x, num_groups, weight, bias, eps)
+
+
+def _grouped(
+    norm: str,
+    x: Array,
+    num_groups: int,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+) -> tuple[Array, NormCache]:
+    """Normalize groups of channels of each example; the arguments are checked."""
+    n, c, length = channels = _channels(x)
     sets = 1, n * num_groups, c // num_groups * length
     moments = _statistics(x.reshape(sets))
-    return _transform(x, (sets, channels), moments, weight, bias, eps)
+    return _transform(norm, x, (sets, channels), moments, weight, bias, eps)
 
 
 def instance_norm(
@@ -635,23 +703,21 @@ def instance_norm(
     ``torch.nn.functional.instance_norm``.
     """
     if not use_input_stats:
-        return batch_norm(x, running_mean, running_var, weight, bias, False, eps=eps)
-    check_batch_norm(x, running_mean, running_var, weight, bias, False, eps, False)
+        y, cache = batch_norm(x, running_mean, running_var, weight, bias, eps=eps)
+        return y, cache._replace(norm="instance_norm")
+    check_batch_norm(x, running_mean, running_var, weight, bias, True, eps, False)
     n, c, length = _channels(x)
     if length == 1:
         raise ValueError(
             "Expected more than 1 spatial element when training, got input size "
             f"{list(x.shape)}"
         )
-    y, cache = group_norm(x, c, weight, bias, eps)
+    y, cache = _grouped("instance_norm", x, c, weight, bias, eps)
     if running_mean is not None and running_var is not None:
         mu, var = (np.array(v).reshape(n, c).mean(0) for v in (cache.mu, cache.var))
-        running_mean += momentum * (mu - running_mean)
-        running_var += momentum * (var * (length / (length - 1)) - running_var)
+        _move(running_mean, mu, momentum)
+        _move(running_var, var * (length / (length - 1)), momentum)
     return y, cache
-
-
-layer_norm_backward = group_norm_backward = instance_norm_backward = norm_backward
 
 
 def _rows(
@@ -667,9 +733,9 @@ def _rows(
     """
     check_float("x", x, min_ndim=1)
     check_eps(eps)
-    shape = tuple(int(size) for size in np.atleast_1d(normalized_shape))
+    shape = as_shape(normalized_shape)
     leading = x.ndim - len(shape)
-    if not shape or leading < 0 or x.shape[leading:] != shape:
+    if leading < 0 or x.shape[leading:] != shape:
         raise ValueError(
             f"normalized_shape is {shape}, so x must have shape (*, "
             f"{', '.join(map(str, shape))}), got {x.shape}"

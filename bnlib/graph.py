@@ -101,9 +101,9 @@ class Node:
     branches: dict[str, Array] = field(default_factory=dict)
 
     @property
-    def shape(self) -> tuple[int, ...] | None:
+    def shape(self) -> tuple[int, ...]:
         """Shape of the value."""
-        return None if self.value is None else self.value.shape
+        return self.value.shape
 
     @property
     def local_rule(self) -> str:
@@ -217,7 +217,7 @@ class Graph:
         ValueError, TypeError
             Shape or dtype of ``grad_output`` differs from the output's.
         """
-        check_gradient(grad_output, self.output.value)
+        check_gradient(grad_output, self.output.shape, self.output.value.dtype)
         for node in self.nodes.values():
             node.grad, node.branches = None, {}
         self.output.branches["loss"] = grad_output

@@ -2,19 +2,31 @@
 
 Names, keys and shapes of the state are PyTorch's, so that weights travel both ways
 without renaming. There is no automatic differentiation: each layer keeps the cache of
-its last forward pass, and ``backward`` walks the layers in reverse.
+its last forward pass, and ``backward`` walks the layers in reverse. A backward pass
+takes the cache away, so that no gradient is made twice, or from the wrong pass.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from bnlib import functional as F
-from bnlib._check import Array
+from bnlib._check import (
+    Array,
+    as_numbers,
+    as_shape,
+    check_dtype,
+    check_eps,
+    check_float,
+    check_momentum,
+    check_rng,
+    check_sizes,
+)
 
 __all__ = [
     "BatchNorm1d",
@@ -22,6 +34,7 @@ __all__ = [
     "Conv2d",
     "Flatten",
     "GroupNorm",
+    "IncompatibleKeys",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "LayerNorm",
@@ -41,7 +54,7 @@ class Parameter:
 
     Parameters
     ----------
-    data : ndarray
+    data : ndarray, float32 or float64
         The values.
 
     Attributes
@@ -53,6 +66,7 @@ class Parameter:
     """
 
     def __init__(self, data: Array) -> None:
+        check_float("data", data)
         self.data = data
         self.grad: Array | None = None
 
@@ -68,8 +82,26 @@ class Parameter:
             self.grad = grad if self.grad is None else self.grad + grad
 
 
+class IncompatibleKeys(NamedTuple):
+    """What `Module.load_state_dict` found missing, and what it did not expect."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+NO_CACHE = "no forward pass came before it"
+TAKEN = (
+    "an earlier backward pass took it; go forward before each backward pass, and use a "
+    "layer at one place of a network only"
+)
+
+
 class Module:
-    """Base of all layers.
+    """Base of all layers, and of your own networks.
+
+    Layers and parameters that are attributes, or stand in attributes that are lists,
+    tuples or dicts, belong to the module. Their names are PyTorch's:
+    ``blocks.0.weight``.
 
     Attributes
     ----------
@@ -80,10 +112,8 @@ class Module:
     """
 
     buffer_names: tuple[str, ...] = ()
-
-    def __init__(self) -> None:
-        self.training = True
-        self._cache: Any = None  # what the layer's backward function takes
+    training: bool = True
+    _cache: Any = NO_CACHE  # what the layer's backward function takes, or why not
 
     def __call__(self, x: Array) -> Array:
         return self.forward(x)
@@ -122,41 +152,56 @@ class Module:
         Raises
         ------
         RuntimeError
-            There was no forward pass.
+            There was no forward pass, or its cache was taken.
         """
         raise NotImplementedError
 
     def _saved(self) -> Any:
-        """Return the cache of the last forward pass, or say that there was none."""
-        if self._cache is None:
-            raise RuntimeError(
-                f"{type(self).__name__}.backward needs a forward pass before it"
-            )
-        return self._cache
+        """Take the cache of the last forward pass away, or say why there is none."""
+        cache = self._cache
+        if isinstance(cache, str):
+            raise RuntimeError(f"{type(self).__name__}.backward has no cache: {cache}")
+        self._cache = TAKEN
+        return cache
+
+    def _own(self, kind: type) -> Iterator[tuple[str, Any]]:
+        """Yield the name and the value of each attribute, or part of one, of a kind."""
+        for name, value in vars(self).items():
+            if name != "_cache":
+                yield from _inside(name, value, kind)
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield the name and the module of each module right inside this one."""
-        return iter(())
+        return self._own(Module)
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Yield the name and the module, this one first, then those inside it."""
+    def _places(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield prefix and module, this one first; a shared one at each of its places.
+
+        A prefix ends with a dot, so that a name can follow.
+        """
         yield prefix, self
         for name, module in self.children():
-            yield from module.named_modules(f"{prefix}{'.' if prefix else ''}{name}")
+            yield from module._places(f"{prefix}{name}.")
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """Yield the name and the module, this one first, each once."""
+        places = ((prefix[:-1], module) for prefix, module in self._places())
+        return _each_once(places)
 
     def modules(self) -> Iterator[Module]:
-        """Yield this module and those inside it."""
+        """Yield this module and those inside it, each once."""
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield the name, as in the state dict, and the parameter."""
-        for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter):
-                    yield f"{prefix}{'.' if prefix else ''}{name}", value
+        """Yield the name, as in the state dict, and the parameter, each once."""
+        return _each_once(
+            (f"{prefix}{name}", parameter)
+            for prefix, module in self._places()
+            for name, parameter in module._own(Parameter)
+        )
 
     def parameters(self) -> Iterator[Parameter]:
-        """Yield the parameters."""
+        """Yield the parameters, each once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def zero_grad(self) -> None:
@@ -176,7 +221,14 @@ class Module:
         -------
         self : Module
             For chaining.
+
+        Raises
+        ------
+        ValueError
+            ``mode`` is not True or False.
         """
+        if not isinstance(mode, bool):
+            raise ValueError(f"mode must be True or False, got {mode!r}")
         for module in self.modules():
             module.training = mode
         return self
@@ -187,14 +239,12 @@ class Module:
 
     def _state(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the arrays of the state dict: parameters, then buffers."""
-        for prefix, module in self.named_modules():
-            dot = "." if prefix else ""
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter):
-                    yield f"{prefix}{dot}{name}", value.data
+        for prefix, module in self._places():
+            for name, parameter in module._own(Parameter):
+                yield f"{prefix}{name}", parameter.data
             for name in module.buffer_names:
                 if getattr(module, name) is not None:
-                    yield f"{prefix}{dot}{name}", getattr(module, name)
+                    yield f"{prefix}{name}", getattr(module, name)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters and buffers under PyTorch's keys.
@@ -206,41 +256,82 @@ class Module:
         """
         return {name: np.array(value, order="C") for name, value in self._state()}
 
-    def load_state_dict(self, state: Mapping[str, object], strict: bool = True) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True
+    ) -> IncompatibleKeys:
         """Copy parameters and buffers from a state dict; all of it or nothing.
 
         Parameters
         ----------
         state : mapping of str to array_like
-            From `state_dict`, or a torch state dict (its tensors are arrays to NumPy).
+            From `state_dict`, or a torch state dict. Numbers of another dtype are
+            converted. ``num_batches_tracked`` may be missing, and may have the shape
+            (1,): so it is in old checkpoints.
         strict : bool
             Whether the keys must be the same.
+
+        Returns
+        -------
+        keys : IncompatibleKeys
+            ``missing_keys`` and ``unexpected_keys``, as PyTorch returns them.
 
         Raises
         ------
         KeyError
             Keys are missing or not expected, and strict is True.
-        ValueError
-            A shape differs. Nothing was changed.
+        ValueError, TypeError
+            A shape differs, or a value holds no numbers. Nothing was changed.
         """
         own = dict(self._state())
-        missing, unexpected = own.keys() - state.keys(), state.keys() - own.keys()
-        if strict and (missing or unexpected):
-            raise KeyError(
-                f"missing keys {sorted(missing)}, unexpected keys {sorted(unexpected)}"
-            )
-        new = {
-            name: np.asarray(state[name], own[name].dtype)
-            for name in own
-            if name in state
-        }
-        for name, value in new.items():
-            if value.shape != own[name].shape:
-                raise ValueError(
-                    f"{name} must have shape {own[name].shape}, got {value.shape}"
-                )
+        keys = IncompatibleKeys(
+            [k for k in own if k not in state and not k.endswith(COUNT)],
+            [k for k in state if k not in own],
+        )
+        if strict and any(keys):
+            raise KeyError(f"missing keys {keys[0]}, unexpected keys {keys[1]}")
+        new = {k: _loaded(k, state[k], own[k]) for k in own if k in state}
         for name, value in new.items():
             own[name][...] = value
+        return keys
+
+
+COUNT = "num_batches_tracked"
+
+
+def _loaded(name: str, value: Any, own: np.ndarray) -> np.ndarray:
+    """Return a value of a state dict as a new array that fits what it replaces."""
+    if isinstance(value, Parameter):
+        value = value.data
+    elif hasattr(value, "detach"):  # a tensor: it may need a gradient, or be bfloat16
+        value = value.detach().cpu()
+        value = value.double() if value.is_floating_point() else value
+    value = as_numbers(name, value)
+    if own.shape == () and value.shape == (1,):
+        value = value[0]
+    if value.shape != own.shape:
+        raise ValueError(f"{name} must have shape {own.shape}, got {value.shape}")
+    if not own.flags.writeable:
+        raise ValueError(f"{name} cannot be loaded: the layer's array is read-only")
+    return np.array(value, own.dtype)
+
+
+def _inside(name: str, value: object, kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield a value of a kind, or those that lists, tuples and dicts hold, by name."""
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, list | tuple | dict):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in parts:
+            yield from _inside(f"{name}.{key}", part, kind)
+
+
+def _each_once(named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield each thing under the first of its names."""
+    seen: set[int] = set()
+    for name, thing in named:
+        if id(thing) not in seen:
+            seen.add(id(thing))
+            yield name, thing
 
 
 class Sequential(Module):
@@ -253,7 +344,6 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Module) -> None:
-        super().__init__()
         self.layers = layers
 
     def __len__(self) -> int:
@@ -262,12 +352,14 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
 
-    def __getitem__(self, index: int) -> Module:
-        return self.layers[index]
+    def __getitem__(self, index: int | slice) -> Any:
+        part = self.layers[index]
+        return Sequential(*part) if isinstance(part, tuple) else part
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        """Yield "0", "1", ... and the layers."""
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
+        """Yield "0", "1", ... and the layers; then those that are attributes."""
+        for name, module in super().children():
+            yield name.removeprefix("layers."), module
 
     def forward(self, x: Array) -> Array:
         """Pass x through all layers."""
@@ -289,7 +381,6 @@ class _Learned(Module):
     _backward: Any = staticmethod(F.norm_backward)
 
     def __init__(self, weight: Array | None, bias: Array | None) -> None:
-        super().__init__()
         self.weight = None if weight is None else Parameter(weight)
         self.bias = None if bias is None else Parameter(bias)
 
@@ -336,6 +427,7 @@ class Linear(_Learned):
         init: str | float = "he",
         dtype: DTypeLike = np.float32,
     ) -> None:
+        check_sizes(in_features=in_features, out_features=out_features)
         weight = _gaussian((out_features, in_features), in_features, init, rng, dtype)
         # Laid out column by column: then weight.T is what the matrix product reads
         # fastest. Index and shape are as in PyTorch.
@@ -380,6 +472,9 @@ class Conv2d(_Learned):
         init: str | float = "he",
         dtype: DTypeLike = np.float32,
     ) -> None:
+        check_sizes(in_channels=in_channels, out_channels=out_channels)
+        check_sizes(kernel_size=kernel_size, stride=stride)
+        check_sizes(0, padding=padding)
         shape = (out_channels, in_channels, kernel_size, kernel_size)
         weight = _gaussian(shape, in_channels * kernel_size**2, init, rng, dtype)
         super().__init__(weight, np.zeros(out_channels, dtype) if bias else None)
@@ -395,8 +490,16 @@ class _Norm(_Learned):
     """What all normalization layers share: gamma of ones and beta of zeros."""
 
     def __init__(
-        self, shape: tuple[int, ...], weight: bool, bias: bool, dtype: DTypeLike
+        self,
+        shape: tuple[int, ...],
+        eps: float | None,
+        weight: bool,
+        bias: bool,
+        dtype: DTypeLike,
     ) -> None:
+        check_eps(0.0 if eps is None else eps)
+        check_dtype(dtype)
+        self.eps: Any = eps
         gamma, beta = np.ones(shape, dtype), np.zeros(shape, dtype)
         super().__init__(gamma if weight else None, beta if bias else None)
 
@@ -405,7 +508,7 @@ class _RunningNorm(_Norm):
     """A norm with running statistics; ``ndims`` are the numbers of axes it accepts."""
 
     ndims: tuple[int, ...] = ()
-    buffer_names = ("running_mean", "running_var", "num_batches_tracked")
+    buffer_names = ("running_mean", "running_var", COUNT)
 
     def __init__(
         self,
@@ -417,12 +520,20 @@ class _RunningNorm(_Norm):
         *,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        super().__init__((num_features,), affine, affine, dtype)
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        check_sizes(num_features=num_features)
+        check_momentum(momentum)
+        super().__init__((num_features,), eps, affine, affine, dtype)
+        self.num_features, self.momentum = num_features, momentum
         tracked = track_running_stats
         self.running_mean = np.zeros(num_features, dtype) if tracked else None
         self.running_var = np.ones(num_features, dtype) if tracked else None
         self.num_batches_tracked = np.array(0, np.int64) if tracked else None
+
+    def reset_running_stats(self) -> None:
+        """Set the running mean to 0, the running variance to 1, the count to 0."""
+        for name, start in zip(self.buffer_names, (0, 1, 0), strict=True):
+            if getattr(self, name) is not None:
+                getattr(self, name)[...] = start
 
     def _check_input(self, x: Array) -> None:
         if np.ndim(x) not in self.ndims:
@@ -491,7 +602,7 @@ class InstanceNorm1d(_RunningNorm):
     ----------
     num_features, eps, momentum, affine, track_running_stats, dtype
         As in `BatchNorm1d`, but by default without gamma, beta and running statistics,
-        as in PyTorch.
+        as in PyTorch; and momentum None is 0, which leaves the running statistics.
 
     References
     ----------
@@ -504,7 +615,7 @@ class InstanceNorm1d(_RunningNorm):
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
         *,
@@ -554,10 +665,9 @@ class LayerNorm(_Norm):
         *,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        shape = tuple(int(n) for n in np.atleast_1d(normalized_shape))
+        self.normalized_shape = as_shape(normalized_shape)
         affine = elementwise_affine
-        super().__init__(shape, affine, affine and bias, dtype)
-        self.normalized_shape, self.eps = shape, eps
+        super().__init__(self.normalized_shape, eps, affine, affine and bias, dtype)
 
     def forward(self, x: Array) -> Array:
         """Normalize each example over its last axes."""
@@ -586,13 +696,14 @@ class GroupNorm(_Norm):
         *,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        if num_groups < 1 or num_channels % num_groups:
+        check_sizes(num_groups=num_groups, num_channels=num_channels)
+        if num_channels % num_groups:
             raise ValueError(
                 "num_channels must be divisible by num_groups, got "
                 f"{num_channels} and {num_groups}"
             )
-        super().__init__((num_channels,), affine, affine, dtype)
-        self.num_groups, self.eps = num_groups, eps
+        super().__init__((num_channels,), eps, affine, affine, dtype)
+        self.num_groups = num_groups
 
     def forward(self, x: Array) -> Array:
         """Normalize groups of channels of each example."""
@@ -619,9 +730,8 @@ class RMSNorm(_Norm):
         *,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        shape = tuple(int(n) for n in np.atleast_1d(normalized_shape))
-        super().__init__(shape, elementwise_affine, False, dtype)
-        self.normalized_shape, self.eps = shape, eps
+        self.normalized_shape = as_shape(normalized_shape)
+        super().__init__(self.normalized_shape, eps, elementwise_affine, False, dtype)
 
     def forward(self, x: Array) -> Array:
         """Divide each example by its root mean square."""
@@ -642,7 +752,8 @@ class _Activation(Module):
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
         """Multiply by the derivative."""
-        return self._pair[1](grad_output, self._saved()) if input_grad else None
+        cache = self._saved()
+        return self._pair[1](grad_output, cache) if input_grad else None
 
 
 class ReLU(_Activation):
@@ -667,11 +778,12 @@ class Flatten(Module):
     def forward(self, x: Array) -> Array:
         """Reshape to two axes."""
         self._cache = x.shape
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), math.prod(x.shape[1:]))
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
         """Reshape back."""
-        return grad_output.reshape(self._saved()) if input_grad else None
+        shape = self._saved()
+        return grad_output.reshape(shape) if input_grad else None
 
 
 def _gaussian(
@@ -682,6 +794,8 @@ def _gaussian(
     dtype: DTypeLike,
 ) -> Array:
     """Draw Gaussian weights; see `Linear` for init."""
+    check_dtype(dtype)
+    check_rng(rng)
     named = {"he": np.sqrt(2 / fan_in), "lecun": np.sqrt(1 / fan_in)}
     if isinstance(init, str) and init not in named:
         raise ValueError(f"init must be 'he', 'lecun' or a number, got {init!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from bnlib import functional as F
-from bnlib._check import Array
+from bnlib._check import Array, check_sizes
 from bnlib.layers import (
     BatchNorm1d,
     LayerNorm,
@@ -106,7 +107,7 @@ class SGD:
     Raises
     ------
     ValueError
-        A negative number.
+        A negative number, or no parameter.
 
     References
     ----------
@@ -125,6 +126,8 @@ class SGD:
             if not value >= 0:
                 raise ValueError(f"{name} must be >= 0, got {value}")
         self.params = list(params)
+        if not self.params:
+            raise ValueError("params must hold at least one parameter, got none")
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self._velocity: list[Array | None] = [None] * len(self.params)
 
@@ -134,7 +137,14 @@ class SGD:
             parameter.grad = None
 
     def step(self) -> None:
-        """Update each parameter that has a gradient."""
+        """Update each parameter that has a gradient; all of them or, refused, none."""
+        for parameter in self.params:
+            data, grad = parameter.data, parameter.grad
+            if grad is None or (grad.shape == data.shape and data.flags.writeable):
+                continue
+            if data.flags.writeable:
+                raise ValueError(f"grad must have shape {data.shape}, got {grad.shape}")
+            raise ValueError("a parameter is updated in place, and it is read-only")
         for i, parameter in enumerate(self.params):
             grad = parameter.grad
             if grad is None:
@@ -143,7 +153,7 @@ class SGD:
                 grad = grad + self.weight_decay * parameter.data
             if self.momentum:
                 old = self._velocity[i]
-                grad = grad if old is None else self.momentum * old + grad
+                grad = grad.copy() if old is None else self.momentum * old + grad
                 self._velocity[i] = grad
             parameter.data -= self.lr * grad
 
@@ -212,7 +222,8 @@ def fit(
     Parameters
     ----------
     model : Module
-        Network with K outputs; left in training mode.
+        Network with K outputs. A model in evaluation mode is set to training; in one
+        that is in training mode already, frozen layers stay frozen.
     x : ndarray of shape (n, ...)
         Training inputs.
     y : ndarray of int, shape (n,)
@@ -234,7 +245,8 @@ def fit(
     x_eval, y_eval : ndarray, optional
         Images and classes for it.
     callback : callable, optional
-        Called as ``callback(step, model)`` at each step of ``eval_at``.
+        Called as ``callback(step, model)`` at each step of ``eval_at``; the modes of
+        the layers are put back after it.
 
     Returns
     -------
@@ -258,7 +270,8 @@ def fit(
     eval_at = set(eval_at)
     losses, records, seconds = np.empty(steps), [], 0.0
     batches = iter(batches)
-    model.train()
+    if not model.training:
+        model.train()
     started = time.perf_counter()
     for step in range(steps + 1):
         if step in eval_at:
@@ -266,8 +279,8 @@ def fit(
             if x_eval is not None and y_eval is not None:
                 records.append((step, accuracy(model, x_eval, y_eval), seconds))
             if callback is not None:
-                callback(step, model)
-                model.train()  # whatever mode the callback left
+                with _put_back(model):
+                    callback(step, model)
             started = time.perf_counter()
         if step == steps:
             break
@@ -285,8 +298,19 @@ def fit(
     return History(losses, eval_step.astype(int), accuracies, times)
 
 
+@contextmanager
+def _put_back(model: Module) -> Iterator[None]:
+    """Put the mode and the cache of each layer back at the end, whatever happened."""
+    before = [(m, m.training, m._cache) for m in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode, cache in before:
+            module.training, module._cache = mode, cache
+
+
 def predict(model: Module, x: Array, batch_size: int = 1000) -> Array:
-    """Return the outputs in evaluation mode; the model's mode is restored.
+    """Return the outputs in evaluation mode; the model's modes and caches are restored.
 
     Parameters
     ----------
@@ -302,14 +326,11 @@ def predict(model: Module, x: Array, batch_size: int = 1000) -> Array:
     outputs : ndarray of shape (n, K)
         One row for each example.
     """
-    modes = [module.training for module in model.modules()]
-    model.eval()
-    try:
-        parts = [model(x[i : i + batch_size]) for i in range(0, len(x), batch_size)]
-    finally:
-        for module, mode in zip(model.modules(), modes, strict=True):
-            module.training = mode
-    return np.concatenate(parts)
+    check_sizes(batch_size=batch_size)
+    starts = range(0, max(len(x), 1), batch_size)
+    with _put_back(model):
+        model.eval()
+        return np.concatenate([model(x[i : i + batch_size]) for i in starts])
 
 
 def accuracy(model: Module, x: Array, y: NDArray[np.integer]) -> float:
@@ -328,7 +349,14 @@ def accuracy(model: Module, x: Array, y: NDArray[np.integer]) -> float:
     -------
     share : float
         0 to 1. Outputs of a diverged network (nan) count as wrong.
+
+    Raises
+    ------
+    ValueError
+        No example, or y of another shape.
     """
+    if not len(x):
+        raise ValueError("x must hold at least one example, got none")
     outputs = predict(model, x)
     if np.shape(y) != outputs.shape[:1]:
         raise ValueError(f"y must have shape {outputs.shape[:1]}, got {np.shape(y)}")
@@ -349,12 +377,12 @@ def activations(model: Sequential, x: Array) -> list[Array]:
     Returns
     -------
     outputs : list of ndarray
-        One for each layer, in order.
+        One for each layer, in order; copies, since the next layer keeps its input.
     """
     outputs = []
     for layer in model:
         x = layer(x)
-        outputs.append(x)
+        outputs.append(x.copy())
     return outputs
 
 

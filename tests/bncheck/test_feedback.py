@@ -7,7 +7,8 @@ import pytest
 
 import bncheck
 from bncheck.chapters import choice, function, number
-from bncheck.form import ALMOST, CORRECT, MARKS, NOT_YET, NOTHING_YET, Paid
+from bncheck.compare import close, where_it_differs
+from bncheck.form import ALMOST, CORRECT, MARKS, NOT_YET, NOTHING_YET, Expect, Paid
 from bncheck.kinds import KINDS, Notebook
 from bncheck.spec import Right, mistake
 
@@ -169,3 +170,54 @@ def test_check_prints_one_line_and_never_stops(capsys, key, answer, line):
     printed = capsys.readouterr().out
     assert printed.startswith(line)
     assert printed.count("\n") == 1
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("got", "value"),
+    [
+        (np.array([NAN]), np.array([0.0])),
+        (np.array([NAN]), np.array([NAN])),
+        (np.array([0.0]), np.array([NAN])),
+        (np.array([True]), np.array([1.0])),
+        (np.array([1.0]), np.array([True])),
+        (np.True_, 1.0),
+        (True, 1.0),
+        (1.0, True),
+        (np.array([1.0 + 1e-12j]), np.array([1.0])),
+        (np.array([None]), np.array([NAN])),
+        (np.array([1.0], object), np.array([1.0])),
+        (np.array(["1"]), np.array([1.0])),
+        (np.array([]), np.array([])),
+        (np.ones((2, 1)), np.ones(2)),
+        (np.ones(1), 1.0),
+        (np.array([np.inf]), np.array([-np.inf])),
+        ([np.ones(2), np.ones(0)], [np.ones(2), np.ones(0)]),
+    ],
+    ids=str,
+)
+def test_an_answer_of_another_kind_is_not_the_value(got, value):
+    assert not close(got, value, 1.0)
+
+
+def test_an_answer_of_the_same_kind_is_the_value():
+    for got, value in [(np.array([1]), np.array([1.0])), (True, True), (np.True_, True),
+                       (np.array([True]), np.array([True])), (np.float32(2), 2.0),
+                       (np.array([np.inf]), np.array([np.inf]))]:  # fmt: skip
+        assert close(got, value, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("got", "kind"),
+    [
+        (np.array([True]), "bool array"),
+        (np.array([1j]), "complex128 array"),
+        (True, "bool"),
+    ],
+)
+def test_the_sentence_names_the_kind_of_an_answer(got, kind):
+    value = np.ones(np.shape(got))
+    said = where_it_differs(Expect(0, 0, value, "dx", 1e-6), got, "")
+    assert said == f"dx is a {kind}; an array of plain numbers is expected."

@@ -127,7 +127,6 @@ def test_onnx_batch_norm_stores_the_biased_variance():
 # --- PyTorch: the samples of torch.testing's operator database ------------------------
 
 NEGATIVE = "eps below 0: bnlib refuses it"
-EMPTY = "an input without values: bnlib refuses it"
 ONE_AXIS = "an input of one axis, without channels: bnlib refuses it"
 # (operator, shape of the input, what marks it) -> reason
 TORCH_LEFT_OUT = {

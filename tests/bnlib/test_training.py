@@ -125,7 +125,7 @@ def test_sgd_passes_over_parameters_without_gradient():
 @pytest.mark.parametrize("wrong", ["lr", "momentum", "weight_decay"])
 def test_sgd_refuses_negative_numbers(wrong):
     with pytest.raises(ValueError, match=f"{wrong}.*-0.1"):
-        T.SGD([], **({"lr": 0.1} | {wrong: -0.1}))
+        T.SGD([L.Parameter(np.ones(1))], **({"lr": 0.1} | {wrong: -0.1}))
 
 
 # --- fit: the record, the batches, the modes
@@ -278,3 +278,158 @@ def test_a_training_step_lowers_the_loss_of_its_batch():
 
 def test_draws_are_reproducible():
     assert_close(net(seed=3)(draw((5, 4))), net(seed=3)(draw((5, 4))), rtol=0)
+
+
+# --- frozen layers, caches, seconds, memory
+
+
+def frozen_net():
+    model = net()
+    model[1].eval()  # the first of two batch norms keeps its statistics
+    return model
+
+
+@pytest.mark.parametrize("look", ["nothing", "evaluation", "callback"])
+def test_a_frozen_layer_stays_frozen_in_fit_as_in_torch(look):
+    torch = load_torch()
+    x, y = blobs()
+    model = frozen_net()
+    theirs = twin(torch, model)
+    theirs[1].eval()
+    modes = [m.training for m in model.modules()]
+    options = {"eval_at": range(7)}
+    if look == "evaluation":
+        options |= {"x_eval": x, "y_eval": y}
+    elif look == "callback":
+        options |= {"callback": lambda step, model: model.train(step % 2 == 0)}
+    batches = [rng(s).permutation(len(x))[:20] for s in range(6)]
+    T.fit(model, x, y, steps=6, batches=batches, lr=0.1, **options)
+    assert [m.training for m in model.modules()] == modes
+    optimizer = torch.optim.SGD(theirs.parameters(), 0.1)
+    for index in batches:
+        optimizer.zero_grad()
+        logits = theirs(torch.tensor(x[index]))
+        torch.nn.functional.cross_entropy(logits, torch.tensor(y[index])).backward()
+        optimizer.step()
+    for key, value in model.state_dict().items():
+        assert_close(value, theirs.state_dict()[key].numpy(), rtol=1e-9)
+    assert model[1].num_batches_tracked == 0
+    assert model[4].num_batches_tracked == 6
+
+
+def test_fit_sets_a_model_in_evaluation_mode_to_training():
+    x, y = blobs()
+    model = net().eval()
+    T.fit(model, x, y, steps=2, rng=rng())
+    assert all(m.training for m in model.modules())
+    assert model[1].num_batches_tracked == 2
+
+
+def test_modes_are_put_back_after_a_callback_that_fails():
+    x, y = blobs()
+    model = frozen_net()
+    modes = [m.training for m in model.modules()]
+
+    def fail(step, model):
+        model.eval()
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        T.fit(model, x, y, steps=1, rng=rng(), eval_at=[0], callback=fail)
+    assert [m.training for m in model.modules()] == modes
+
+
+def test_a_look_between_forward_and_backward_does_not_change_the_gradient():
+    x, y = blobs()
+    grads = []
+    for look in (False, True):
+        model = net()
+        out = model(x)
+        if look:
+            T.accuracy(model, x[::-1].copy(), y)
+        model.backward(out)
+        grads.append([p.grad for p in model.parameters()])
+    for first, second in zip(*grads, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_outputs_of_layers_are_not_what_the_next_layer_keeps():
+    x, _ = blobs()
+    grads = []
+    for change in (0, 1):
+        model = net()
+        outputs = T.activations(model, x)
+        for y in outputs:
+            y += change
+        model.backward(np.ones((120, 3)))
+        grads.append([p.grad for p in model.parameters()])
+    for first, second in zip(*grads, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_seconds_are_those_of_training_alone(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(T.time, "perf_counter", lambda: now[0])
+
+    class Clocked(L.Sequential):
+        def forward(self, batch):
+            now[0] += 1.0 if self.training else 1000.0
+            return super().forward(batch)
+
+    def look(step, model):
+        now[0] += 1000.0
+
+    x, y = blobs()
+    options = {"eval_at": (0, 2, 5), "x_eval": x, "y_eval": y, "callback": look}
+    history = T.fit(Clocked(*net()), x, y, steps=5, rng=rng(), **options)
+    assert history.seconds.tolist() == [0.0, 2.0, 5.0]
+
+
+def test_steps_to_counts_an_accuracy_that_is_just_reached():
+    history = T.History(
+        eval_step=np.array([0, 10, 20]), accuracy=np.array([0.1, 0.5, 0.75])
+    )
+    assert history.steps_to(0.5) == 10
+    assert history.steps_to(0.1) == 0
+    assert history.steps_to(0.76) is None
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_the_optimizer_shares_no_memory_with_the_gradients(weight_decay):
+    torch = load_torch()
+    ours = L.Parameter(np.ones(2))
+    theirs = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+    options = {"lr": 0.1, "momentum": 0.9, "weight_decay": weight_decay}
+    pair = [T.SGD([ours], **options), torch.optim.SGD([theirs], **options)]
+    ours.grad, theirs.grad = np.array([1.0, 2.0]), torch.tensor([1.0, 2.0]).double()
+    for _ in range(3):
+        for optimizer in pair:
+            optimizer.step()
+        ours.grad *= -3  # in place, as clipping does
+        theirs.grad *= -3
+    assert_close(ours.data, theirs.detach().numpy(), rtol=1e-14)
+
+
+def test_predict_takes_an_empty_batch_and_accuracy_refuses_it():
+    model = net()
+    assert T.predict(model, np.empty((0, 4))).shape == (0, 3)
+    with pytest.raises(ValueError, match="at least one example"):
+        T.accuracy(model, np.empty((0, 4)), np.empty(0, int))
+    for wrong in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="batch_size must be an integer >= 1"):
+            T.predict(model, np.ones((5, 4)), batch_size=wrong)
+
+
+def test_a_step_that_cannot_be_made_wholly_changes_nothing():
+    for wrong in ("shape", "read-only"):
+        first, second = L.Parameter(np.ones(2)), L.Parameter(np.ones(2))
+        first.grad, second.grad = np.ones(2), np.ones(1 + (wrong == "read-only"))
+        second.data.flags.writeable = wrong == "shape"
+        with pytest.raises(ValueError, match=wrong):
+            T.SGD([first, second], 0.1).step()
+        assert_close(first.data, np.ones(2))
+
+
+def test_sgd_refuses_to_train_nothing():
+    with pytest.raises(ValueError, match="at least one parameter"):
+        T.SGD(L.ReLU().parameters(), 0.1)
