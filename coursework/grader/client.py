@@ -238,6 +238,12 @@ class Client:
             "processor time."
         )
 
+    def renew(self) -> None:
+        """Let the next message meet a fresh process; this is no restart."""
+        if self._process is not None:
+            self.end()
+            self.starts -= 1
+
     # --- the process ----------------------------------------------------------------
 
     def start(self) -> None:
