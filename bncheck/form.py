@@ -241,7 +241,7 @@ class Result:
 
 
 def _bounded(findings: Sequence[Finding]) -> list[Finding]:
-    """Return at most `MOST_FINDINGS`; what is left out costs nothing, and is counted."""
+    """Return at most `MOST_FINDINGS`; what is left out costs nothing."""
     more = len(findings) - MOST_FINDINGS
     if more <= 0:
         return list(findings)

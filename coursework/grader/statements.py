@@ -253,14 +253,18 @@ def choose(
     return chosen
 
 
-def as_they_stood(items: list[Item], wanted: Sequence[str]) -> list[Item]:
-    """Choose what functions need as it stood above them, if that is anything else.
+def as_they_stood(
+    items: Sequence[Item], wanted: Sequence[str]
+) -> dict[str, list[Item]]:
+    """Choose for each function what it needs as it stood above it.
 
-    A helper that is defined again below is another one then; empty if none is.
+    A helper that is defined again below is another one then. Empty if all functions
+    have what they need anyway.
     """
     names = _matching(items, wanted)
-    nearest = _needed(items, names, nearest=True)
-    return [] if nearest == _needed(items, names) else nearest
+    stood = {name: _needed(items, [name], nearest=True) for name in names}
+    differs = any(part != _needed(items, [name]) for name, part in stood.items())
+    return stood if differs else {}
 
 
 def _bound(item: Item) -> set[str]:
@@ -268,7 +272,7 @@ def _bound(item: Item) -> set[str]:
     return set() if isinstance(item.node, (ast.Import, ast.ImportFrom)) else item.binds
 
 
-def _matching(items: list[Item], wanted: Sequence[str]) -> list[str]:
+def _matching(items: Sequence[Item], wanted: Sequence[str]) -> list[str]:
     """Return the names that are wanted, those behind ``"test_*"`` in their order."""
     bound = list(dict.fromkeys(name for item in items for name in _bound(item)))
     found = ([n for n in bound if fnmatchcase(n, entry)] or [entry] for entry in wanted)
@@ -276,7 +280,7 @@ def _matching(items: list[Item], wanted: Sequence[str]) -> list[str]:
 
 
 def _needed(
-    items: list[Item], names: Sequence[str], nearest: bool = False
+    items: Sequence[Item], names: Sequence[str], nearest: bool = False
 ) -> list[Item]:
     """Return the imports, what binds the names and counts, and what that needs.
 
@@ -309,7 +313,7 @@ def _needed(
     return [items[i] for i in sorted(keep)]
 
 
-def _counting(name: str, items: list[Item], binders: list[int]) -> list[int]:
+def _counting(name: str, items: Sequence[Item], binders: list[int]) -> list[int]:
     """Say which of the statements that bind a name count."""
     standing = [i for i in binders if not _is_stub(items[i].node)] or binders
     last_def = max((i for i in standing if isinstance(items[i].node, Def)), default=-1)
