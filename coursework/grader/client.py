@@ -230,8 +230,8 @@ class Client:
         if late and limit >= self.budget.left:
             self.budget.left = 0.0
             return WorkerError(
-                f"Your file took {self.budget.whole:g} s in all, which is its limit: what "
-                "comes after that was not run."
+                f"Your file took {self.budget.whole:g} s in all, which is its limit: "
+                "what comes after that was not run."
             )
         if late:
             return WorkerError(

@@ -14,7 +14,7 @@ from coursework.grader.client import Budget, Client, WorkerError, find_confineme
 from coursework.grader.confine import Confinement
 from coursework.grader.reading import Submission
 from coursework.grader.runner import Runner
-from coursework.grader.statements import as_they_stood
+from coursework.grader.statements import Item, alone, as_they_stood
 from coursework.questions import SETS, ProblemSet
 
 GRADER_VERSION = "1"
@@ -131,10 +131,10 @@ class Desk:
         self.paid = Paid()
         self.notes: list[str] = []
 
-    def worker(
-        self, imports: bool, chunks: Sequence, apart: Mapping[str, Sequence] = {}
-    ) -> Client:
-        """Make a worker; it ends with the others."""
+    def apart(
+        self, imports: bool, chunks: Sequence, parts: Mapping[str, Sequence] = {}
+    ) -> Runner:
+        """Return what runs some pieces, with or without the set's libraries."""
         chosen, options = self.chosen, self.options
         client = Client(
             self.means,
@@ -145,15 +145,15 @@ class Desk:
             chosen.blocked if imports else (),
             chosen.threads,
             self.budget,
-            apart,
+            parts,
         )
-        return self.workers.enter_context(client)
+        self.workers.enter_context(client)
+        return Runner(client, self.key, self.submission.student)
 
     def runner(self, imports: bool) -> Runner:
-        """Return what runs the submission, with or without the set's libraries."""
+        """Return what runs the submission."""
         if imports not in self.runners:
-            client = self.worker(imports, self.submission.chunks)
-            self.runners[imports] = Runner(client, self.key, self.submission.student)
+            self.runners[imports] = self.apart(imports, self.submission.chunks)
         return self.runners[imports]
 
     def begin(self) -> None:
@@ -172,21 +172,22 @@ class Desk:
     def grade(self, question: Question) -> Result:
         """Grade a question; again with its helpers as they stood, if that is better."""
         imports = question.key in self.chosen.importing
+        called = (call.function for check in question.checks for call in check.calls)
+        names = list(dict.fromkeys([*question.functions, *called]))
         before = deepcopy(self.paid)
         run = self.runner(imports)
-        result = self.judged(question, run, self.paid, self.submission.chunks)
+        if question.key in self.chosen.alone:
+            run = self.apart(imports, pieces(alone(self.submission.items, names)))
+        result = self.judged(question, run, self.paid)
         if result.score == result.points or question.kind not in AGAIN:
             return result
-        called = (call.function for check in question.checks for call in check.calls)
-        names = dict.fromkeys([*question.functions, *called])
-        stood = as_they_stood(self.submission.items, list(names))
+        stood = as_they_stood(self.submission.items, names)
         if not stood:
             return result
-        apart = {n: [(i.place, i.source) for i in part] for n, part in stood.items()}
-        client = self.worker(imports, (), apart)
-        run = Runner(client, self.key, self.submission.student)
-        pieces = dict.fromkeys(piece for part in apart.values() for piece in part)
-        again = self.judged(question, run, before, list(pieces))
+        parts = {name: pieces(part) for name, part in stood.items()}
+        run = self.apart(imports, (), parts)
+        above = [piece for part in parts.values() for piece in part]
+        again = self.judged(question, run, before, above)
         if again.score <= result.score:
             return result
         self.paid = before
@@ -197,9 +198,12 @@ class Desk:
         return again
 
     def judged(
-        self, question: Question, run: Runner, paid: Paid, chunks: Sequence
+        self, question: Question, run: Runner, paid: Paid, above: Sequence = ()
     ) -> Result:
-        """Judge a question, or its other form; then see whether it is own work."""
+        """Judge a question, or its other form; then see whether it is own work.
+
+        ``above`` holds pieces that do not count in the whole file, but do here.
+        """
         chosen, judge, before = self.chosen, KINDS[question.kind], deepcopy(paid)
         result = judge(question, run, paid)
         if question.key in chosen.alternatives and not result.score:
@@ -208,8 +212,13 @@ class Desk:
             second = judge(chosen.alternatives[question.key](rng), run, before)
             result = second if second.score else result
         if question.key in chosen.vetoes:
-            veto(result, chosen.vetoes[question.key](chunks))
+            veto(result, chosen.vetoes[question.key]([*self.submission.chunks, *above]))
         return result
+
+
+def pieces(items: Sequence[Item]) -> list[tuple[str, str]]:
+    """Return label and source of statements, as a worker takes them."""
+    return [(item.place, item.source) for item in items]
 
 
 def veto(result: Result, sentence: str) -> None:

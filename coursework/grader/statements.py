@@ -267,6 +267,11 @@ def as_they_stood(
     return stood if differs else {}
 
 
+def alone(items: Sequence[Item], wanted: Sequence[str]) -> list[Item]:
+    """Choose what functions need, and nothing that is there for others."""
+    return _needed(items, _matching(items, wanted))
+
+
 def _bound(item: Item) -> set[str]:
     """Name what a statement binds; imports are always kept and bind nothing here."""
     return set() if isinstance(item.node, (ast.Import, ast.ImportFrom)) else item.binds

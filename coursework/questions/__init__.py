@@ -42,6 +42,8 @@ class ProblemSet:
         MiB that a worker needs at least.
     time_limit : float
         Seconds for one group of calls that a set needs at least.
+    alone : tuple of str
+        Questions whose worker holds no function that theirs do not name.
     threads : int
         Threads of a worker.
     runs : int
@@ -61,6 +63,7 @@ class ProblemSet:
     blocked: tuple[str, ...] = ()
     memory: int = MEMORY
     time_limit: float = 0.0
+    alone: tuple[str, ...] = ()
     threads: int = 1
     runs: int = 1
     vetoes: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
@@ -116,6 +119,7 @@ SETS = {
         (*PRACTICE, "check_gradient", "ghost_batchnorm_backward",
          "weighted_batchnorm_backward", "clipped_batchnorm_backward"),
         (("ps2.w1", "Derivation of dx", 5.0),),
+        alone=("ps2.q2",),
         vetoes={"ps2.q2": ps2.delegates},
     ),
     "ps3": ProblemSet(
