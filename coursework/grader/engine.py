@@ -192,8 +192,8 @@ class Desk:
             return result
         self.paid = before
         self.notes.append(
-            f"{question.key}: a name is defined again further down. Your functions "
-            "were graded with what stood above them, which gives more points."
+            f"A name that {question.key} needs is defined again further down. It was "
+            "graded with what stood above your functions, which gives more points."
         )
         return again
 

@@ -33,7 +33,7 @@ LARGEST_MESSAGE = 1 << 26
 pipe = Connection(number)
 namespace: dict = {}
 libraries: list = []
-NORMALIZATION = re.compile("^aten::.*?((batch|layer|group)_norm)")
+NORMALIZATION = re.compile(r"^aten\W.*?((batch|layer|group)_norm)")
 
 
 def receive() -> dict:
@@ -182,6 +182,9 @@ def block_kernels() -> None:
                 warnings.simplefilter("ignore")  # of what is replaced
                 library.impl(operator.removeprefix("aten::"), refusing(kind[1]), "CPU")
     libraries.append(library)  # with it the kernels would come back
+    for table in torch._decomp.global_decomposition_table.values():
+        for operator in [o for o in table if NORMALIZATION.search(str(o))]:
+            del table[operator]
 
 
 def ask(name: str):

@@ -118,7 +118,7 @@ def delegates(chunks: Sequence[tuple[str, str]]) -> str:
             for node in ast.parse(source).body:
                 for name in _bound(node):
                     nodes.setdefault(name, []).append(node)
-    todo, reached = [CLOSED_NAME], {CLOSED_NAME}
+    todo, reached = [CLOSED_NAME, FORWARD], {CLOSED_NAME, FORWARD}
     while todo:
         used = {n for node in nodes.get(todo.pop(), ()) for n in _used(node)}
         todo += used - reached
@@ -135,9 +135,13 @@ def delegates(chunks: Sequence[tuple[str, str]]) -> str:
 
 
 def _bound(node: ast.stmt) -> set[str]:
-    """Name what a statement defines or assigns."""
-    defines = isinstance(node, ast.FunctionDef | ast.ClassDef)
-    return {node.name} if defines else _own(node)
+    """Name what a statement defines, assigns or changes, as np.a = 1 or a.add(1)."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    changed = node if isinstance(node, ast.Expr) else ast.Tuple(
+        [n for n in ast.walk(node) if isinstance(n, ast.Attribute | ast.Subscript)
+         and isinstance(n.ctx, ast.Store)])  # fmt: skip
+    return _own(node) | {n.id for n in ast.walk(changed) if isinstance(n, ast.Name)}
 
 
 def _own(node: ast.stmt) -> set[str]:
