@@ -109,7 +109,7 @@ def module_gradients(names: Namespace, x: np.ndarray) -> tuple:
     tensor: Any = torch.from_numpy(x).requires_grad_()
     (layer(tensor.clone()) * torch.cos(tensor.detach())).sum().backward()
     kept = [getattr(layer, name, None) for name in ("running_mean", "running_var")]
-    carry = sum(bool(getattr(value, "requires_grad", False)) for value in kept)
+    carry = sum(getattr(value, "grad_fn", None) is not None for value in kept)
     return tensor.grad.numpy(), np.array(carry)
 
 

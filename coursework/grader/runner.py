@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -78,7 +79,9 @@ class Runner(Notebook):
         reply: Any = self.client.ask({**message, "most": MOST_TESTS}, Server(pair))
         found = {}
         try:
-            self.left_out = min(int(reply["left out"]), LARGEST_COUNT)
+            self.left_out = max(
+                0, min(operator.index(reply["left out"]), LARGEST_COUNT)
+            )
             verdicts = list(dict(reply["verdicts"]).items())[:MOST_TESTS]
             for name, (verdict, facts) in verdicts:
                 known = name if name in self.client.words else UNNAMED

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import hashlib
 import re
 import symtable
@@ -19,6 +20,8 @@ from typing import NamedTuple
 
 LARGEST_SOURCE = 1_000_000  # characters, without outputs
 MOST_PARTS = 3000
+MOST_APART = 100  # functions that are tried with what stood above each
+LONGEST_APART = 500  # statements of a file in which they are
 SIMILAR_FROM = 8  # statements; shorter functions are alike by chance
 
 MAGIC = re.compile(r"^([ \t]*)(?:[%!?].*|[\w.]+\?{1,2}[ \t]*)$", re.M)
@@ -261,10 +264,13 @@ def as_they_stood(
     A helper that is defined again below is another one then. Empty if all functions
     have what they need anyway.
     """
-    names = _matching(items, wanted)
+    if len(items) > LONGEST_APART:
+        return {}
+    names = _matching(items, wanted)[:MOST_APART]
     stood = {name: _needed(items, [name], nearest=True) for name in names}
     differs = any(part != _needed(items, [name]) for name, part in stood.items())
-    return stood if differs else {}
+    size = sum(len(item.source) for part in stood.values() for item in part)
+    return stood if differs and size <= 2 * LARGEST_SOURCE else {}
 
 
 def alone(items: Sequence[Item], wanted: Sequence[str]) -> list[Item]:
@@ -376,6 +382,7 @@ def _where(item: Item) -> str:
     return item.place if item.place != "file" else f"line {item.node.lineno}"
 
 
+@functools.lru_cache(MOST_PARTS)
 def _is_stub(node: ast.AST) -> bool:
     """Tell whether a definition does nothing yet, or returns nothing but None."""
     if isinstance(node, ast.Assign):

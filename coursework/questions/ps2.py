@@ -153,11 +153,8 @@ def _own(node: ast.stmt) -> set[str]:
 
 
 def _used(node: ast.stmt) -> set[str]:
-    """Name what a statement uses and does not assign itself, in quotes, too."""
-    inner = list(ast.walk(node))
-    names = {n.id for n in inner if isinstance(n, ast.Name)} - _own(node)
-    texts = {n.value for n in inner if isinstance(n, ast.Constant)}
-    return names | {text for text in texts if isinstance(text, str)}
+    """Name what a statement uses and does not assign itself."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} - _own(node)
 
 
 def _steps(node: ast.FunctionDef) -> list[str]:
