@@ -216,6 +216,8 @@ def _sendable(value: Any) -> Any:
         array = np.array(value, subok=False)
     except Exception:  # ragged lists and whatever else a student returns
         return Opaque(type(value).__name__)
+    if array.dtype.kind == "c":
+        return Opaque("complex")
     if array.dtype == np.longdouble:
         array = array.astype(np.float64)
     if array.dtype.name not in KINDS or array.size > LARGEST:

@@ -98,6 +98,8 @@ def where_it_differs(expect: Expect, got: Any, when: str, table: str = "told") -
         return told("absent")
     if isinstance(expect.value, (bool, str)):
         return told("should-be", value=expect.value)
+    if got == Opaque("complex"):
+        return told("complex")
     if isinstance(got, (Opaque, str, dict, list)):
         return told("kind", kind=got.kind if isinstance(got, Opaque) else _kind(got))
     got, value = np.asarray(got), np.asarray(expect.value)

@@ -52,7 +52,18 @@ OWN_FILES = ("cell ", "file", "<ipython")  # names of a student's pieces of code
 LIBRARIES = re.compile("numpy|importlib|bncheck|worker")  # make messages of their own
 QUOTED = re.compile(r"'([\w.]+)'|([\w.]+)\(\)|non-iterable (\w+)")
 TYPES = frozenset(
-    ("ndarray", "numpy", "float64", "Tensor", "torch", "NoneType", "module")
+    (
+        "ndarray",
+        "numpy",
+        "float64",
+        "Tensor",
+        "torch",
+        "NoneType",
+        "module",
+        "batch_norm",
+        "layer_norm",
+        "group_norm",
+    )
 )
 
 

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from bncheck.calls import Call, Outcome, pack, unpack
+from bncheck.says import say
 
 NOTHING_YET, ALMOST = "nothing yet", "almost"
 NOT_YET, CORRECT = "not yet", "correct"
 MARKS = {CORRECT: "✓", ALMOST: "◐", NOT_YET: "✗", NOTHING_YET: "○"}
 Run = Callable[[Sequence[Call]], list[Outcome]]
+MOST_FINDINGS = 30  # of a question: those without points give way
 
 
 class NoAnswerError(Exception):
@@ -224,7 +226,7 @@ class Result:
         """Make the result of a question."""
         kept = list(dict.fromkeys(passed))
         head = (question.key, question.title, question.points, round(score, 2))
-        return cls(*head, state, list(findings), kept, right=question.right)
+        return cls(*head, state, _bounded(findings), kept, right=question.right)
 
     @property
     def sentence(self) -> str:
@@ -236,6 +238,17 @@ class Result:
         fields = asdict(self)
         del fields["right"]
         return {k: v for k, v in fields.items() if v is not None}
+
+
+def _bounded(findings: Sequence[Finding]) -> list[Finding]:
+    """Return at most `MOST_FINDINGS`; what is left out costs nothing."""
+    more = len(findings) - MOST_FINDINGS
+    if more <= 0:
+        return list(findings)
+    free = [f for f in findings if not f.points]
+    gone = free[-(more + 1) :]
+    kept = [f for f in findings if not any(f is g for g in gone)]
+    return [*kept, Finding("", 0.0, say("more", count=len(gone)))]
 
 
 @dataclass

@@ -88,13 +88,29 @@ def module_state(names: Namespace, num_features: int) -> tuple:
 
 
 def module_gradients(names: Namespace, x: np.ndarray) -> tuple:
-    """Return the gradient of sum(cos(x) * out) by x, as autograd finds it."""
+    """Train a student's BatchNorm1d for one step, with autograd on.
+
+    Parameters
+    ----------
+    names : mapping
+        Holds ``BatchNorm1d``.
+    x : ndarray of shape (N, D)
+        The batch.
+
+    Returns
+    -------
+    results : tuple of ndarray
+        The gradient of sum(cos(x) * out) by x, as autograd finds it; how many of the
+        running statistics carry a gradient afterwards.
+    """
     import torch  # noqa: PLC0415
 
     layer = names["BatchNorm1d"](x.shape[1]).double().train()
     tensor: Any = torch.from_numpy(x).requires_grad_()
     (layer(tensor.clone()) * torch.cos(tensor.detach())).sum().backward()
-    return (tensor.grad.numpy(),)
+    kept = [getattr(layer, name, None) for name in ("running_mean", "running_var")]
+    carry = sum(getattr(value, "grad_fn", None) is not None for value in kept)
+    return tensor.grad.numpy(), np.array(carry)
 
 
 def freeze(names: Namespace, x: np.ndarray, steps: int, deep: bool) -> tuple:

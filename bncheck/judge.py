@@ -83,7 +83,9 @@ def _not_started(question: Question, outcomes: list[Outcome]) -> str:
     calls, of = question.checks[0].calls, _table(question)
     named = {o.status: c.function for c, o in zip(calls, outcomes, strict=True)}
     if "missing" in named:
-        return say("missing", of=of, function=question.functions[0])
+        glue = named["missing"].startswith("*")
+        name = question.functions[0] if glue else named["missing"].lstrip("=")
+        return say("missing", of=of, function=name)
     if "stub" in named:
         return say("stub", of=of, function=named["stub"].lstrip("*="))
     return ""

@@ -31,6 +31,10 @@ from bncheck.says import say
 from bncheck.toys import TOYS
 
 Pair = tuple[Callable, Callable]
+Verdicts = dict[str, tuple[str, str]]
+RUNS = 2  # of all tests on a pair: what they say must be the same
+MOST_TESTS = 100
+LONGEST_NAME = 60  # of a test, in a sentence
 
 
 class Notebook:
@@ -44,10 +48,13 @@ class Notebook:
         The right names of the listings, where they are known.
     seeds : int
         How many runs of a capstone are made again.
+    left_out : int
+        Tests beyond the first `MOST_TESTS`, which are not run.
     """
 
     table, seeds = "own", 1
     names: Mapping[str, str] = {}
+    left_out = 0
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.namespace = namespace
@@ -70,14 +77,22 @@ class Notebook:
         wrong = [(place, place, pair) for place, pair in wrappers(*own).items()]
         return [tuple(own)], wrong
 
-    def verdicts(self, pair: Pair) -> dict[str, tuple[str, str]]:
+    def order(self, count: int) -> Sequence[int]:
+        """Return the order of a number of runs, which is to tell tests nothing."""
+        return np.random.default_rng(0).permutation(count).tolist()
+
+    def verdicts(self, pair: Pair) -> Verdicts:
         """Run all tests on a pair; return "ok" or what else happened, and the error."""
-        tests = {k: f for k, f in self.namespace.items() if k.startswith("test_")}
+        tests = [k for k, f in self.namespace.items() if _is_test(k, f)]
+        self.left_out = max(len(tests) - MOST_TESTS, 0)
         return {
-            name: ("failed" if fails(test, pair) else "ok", "")
-            for name, test in tests.items()
-            if callable(test)
+            name: ("failed" if fails(self.namespace[name], pair) else "ok", "")
+            for name in tests[:MOST_TESTS]
         }
+
+
+def _is_test(name: str, value: Any) -> bool:
+    return name.startswith("test_") and callable(value)
 
 
 # --- answers to a chapter's exercises -------------------------------------------------
@@ -217,28 +232,35 @@ def fails(test: Callable, pair: Pair) -> bool:
 
 
 def judge_tests(question: Question, run: Notebook, paid: Paid) -> Result:
-    """Judge tests by the wrong implementations that those without false alarm find."""
+    """Judge tests by the wrong implementations that those without false alarm find.
+
+    Each pair is tried `RUNS` times, and all these runs are in an order that tells
+    nothing: a test that counts them, or that throws dice, says two things of one pair.
+    Where one test alone kills a mutant, it must do so once more.
+    """
     right, wrong = run.pairs()
     if not right:
         return _told(question, NOTHING_YET, say("paste-functions"))
-    alarms: dict[str, Finding] = {}
-    killed: dict[str, str] = {}
-    missed: dict[str, str] = {}
+    pairs = [*right, *(pair for _, _, pair in wrong)]
+    found: list[list[Verdicts]] = [[] for _ in pairs]
+    of_wrong = found[len(right) :]
     try:
-        found = [run.verdicts(pair) for pair in right]
-        if not any(found):
-            return _told(question, NOTHING_YET, say("no-tests"))
-        for name, (verdict, error) in (v for one in found for v in one.items()):
-            if verdict != "ok" and name not in alarms:
-                alarm = "alarm-raised" if verdict == "raised" else "alarm-failed"
-                text = say(alarm, of=run.table, test=name, error=error)
-                alarms[name] = Finding("false alarm", 0.0, text)
-        for name, place, pair in wrong:
-            verdicts = run.verdicts(pair).items()
-            hit = any(v != "ok" and test not in alarms for test, (v, _) in verdicts)
-            (killed if hit else missed)[name] = place
+        for number in run.order(RUNS * len(pairs)):
+            verdicts = run.verdicts(pairs[number // RUNS])
+            if not verdicts:
+                return _told(question, NOTHING_YET, say("no-tests"))
+            found[number // RUNS].append(verdicts)
+        alarms = _alarms(found, len(right), run.table)
+        for (_, _, pair), one in zip(wrong, of_wrong, strict=True):
+            if len(_killers(one, alarms)) == 1:
+                one.append(run.verdicts(pair))
     except NoAnswerError as error:
         return _lost(question, str(error))
+    alarms = _alarms(found, len(right), run.table)
+    killed: dict[str, str] = {}
+    missed: dict[str, str] = {}
+    for (name, place, _), one in zip(wrong, of_wrong, strict=True):
+        (killed if _killers(one, alarms) else missed)[name] = place
     price = -question.points / len(wrong)
     survived = [
         Finding("kill share", price, say("survived", of=run.table, place=place))
@@ -246,11 +268,43 @@ def judge_tests(question: Question, run: Notebook, paid: Paid) -> Result:
     ]
     passed = say(
         "killed", of=run.table, count=len(killed), mutants=len(wrong),
-        tests=len(found[0].keys() - alarms), places=", ".join(killed),
+        tests=len(found[0][0].keys() - alarms), places=", ".join(killed),
     )  # fmt: skip
-    result = _scored(question, [*alarms.values(), *survived], [passed])
+    many = say("many-tests", most=MOST_TESTS, count=run.left_out)
+    unrun = [Finding("number of tests", 0.0, many)] if run.left_out else []
+    result = _scored(question, [*unrun, *alarms.values(), *survived], [passed])
     result.mutants = {"killed": sorted(killed), "missed": sorted(missed)}
     return result
+
+
+def _killers(one: Sequence[Verdicts], alarms: Mapping[str, Finding]) -> list[str]:
+    """Return the tests that count and fail on a pair."""
+    fails = [name for name, (verdict, _) in one[0].items() if verdict != "ok"]
+    return [name for name in fails if name not in alarms]
+
+
+def _alarms(
+    found: Sequence[list[Verdicts]], right: int, table: str
+) -> dict[str, Finding]:
+    """Return the tests that are dropped: for a false alarm, or for two verdicts.
+
+    ``found`` holds the verdicts of all runs on each pair, the right pairs first.
+    """
+    alarms = {}
+    for test in dict.fromkeys(name for one in found for v in one for name in v):
+        shown = test if len(test) <= LONGEST_NAME else f"{test[:LONGEST_NAME]}..."
+        ways = [[v.get(test, ("none", "")) for v in one] for one in found]
+        first = next((w for one in ways[:right] for w in one if w[0] != "ok"), None)
+        if any(len({verdict == "ok" for verdict, _ in one}) > 1 for one in ways):
+            alarm, category, error = "two-verdicts", "not repeatable", ""
+        elif first:
+            alarm = "alarm-raised" if first[0] == "raised" else "alarm-failed"
+            category, error = "false alarm", first[1]
+        else:
+            continue
+        text = say(alarm, of=table, test=shown, error=error)
+        alarms[test] = Finding(category, 0.0, text)
+    return alarms
 
 
 def judge_names(question: Question, run: Notebook, paid: Paid) -> Result:

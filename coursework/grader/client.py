@@ -48,6 +48,13 @@ class WorkerError(NoAnswerError):
     """A worker gave no answer; the message says why, for the report."""
 
 
+class Budget:
+    """Seconds that all workers of a submission have together."""
+
+    def __init__(self, whole: float = math.inf) -> None:
+        self.whole = self.left = whole
+
+
 class Client:
     """One submission's confined process; it is started again when it ended.
 
@@ -68,8 +75,10 @@ class Client:
         Functions of libraries that may not be used.
     threads : int
         Threads of the numerical libraries.
-    budget : float, optional
+    budget : Budget, optional
         Seconds for all messages together; none is a limit.
+    apart : mapping of str to chunks
+        Names that are taken each from a namespace of its own, with its own pieces.
     """
 
     def __init__(
@@ -81,13 +90,15 @@ class Client:
         imports: Sequence[str] = (),
         blocked: Sequence[str] = (),
         threads: int = 1,
-        budget: float = math.inf,
+        budget: Budget | None = None,
+        apart: Mapping[str, Sequence[tuple[str, str]]] = {},
     ) -> None:
         self.confinement = confinement
-        self.budget = self.left = budget
-        self.chunks = [list(chunk) for chunk in chunks]
-        self.labels = {label for label, _ in chunks}
-        self.words = set(re.findall(r"\w+", "\n".join(text for _, text in chunks)))
+        self.budget = budget or Budget()
+        self.parts = [["", list(chunks)], *([n, list(c)] for n, c in apart.items())]
+        pieces = {(label, text) for _, part in self.parts for label, text in part}
+        self.labels = {label for label, _ in pieces}
+        self.words = set(re.findall(r"\w+", "\n".join(text for _, text in pieces)))
         self.time_limit, self.memory = time_limit, memory
         self.imports, self.blocked = list(imports), list(blocked)
         self.environment = ENVIRONMENT | {n: str(threads) for n in THREADS}
@@ -216,11 +227,11 @@ class Client:
         late, full = self._late, self._full
         malformed = isinstance(error, ValueError)
         self.end()
-        if late and limit >= self.left:
-            self.left = 0.0
+        if late and limit >= self.budget.left:
+            self.budget.left = 0.0
             return WorkerError(
-                f"Your file took {self.budget:g} s in all, which is its limit: what "
-                "comes after that was not run."
+                f"Your file took {self.budget.whole:g} s in all, which is its limit: "
+                "what comes after that was not run."
             )
         if late:
             return WorkerError(
@@ -238,6 +249,12 @@ class Client:
             "processor time."
         )
 
+    def renew(self) -> None:
+        """Let the next message meet a fresh process; this is no restart."""
+        if self._process is not None:
+            self.end()
+            self.starts -= 1
+
     # --- the process ----------------------------------------------------------------
 
     def start(self) -> None:
@@ -250,7 +267,7 @@ class Client:
         """
         if self._process is not None:
             return
-        if not self.left:
+        if not self.budget.left:
             raise WorkerError("The time for all of your file was over.")
         if self.starts >= RESTARTS:
             raise WorkerError("Your code ended its process too often.")
@@ -282,7 +299,7 @@ class Client:
             if self._process is None:
                 mine.close()
         self._greet(plan.rules)
-        if self.chunks:
+        if any(chunks for _, chunks in self.parts):
             self._load()
 
     def _greet(self, rules: dict[str, list[str]]) -> None:
@@ -309,7 +326,7 @@ class Client:
             raise SetUpError(f"a worker did not start: {last}") from error
 
     def _load(self) -> None:
-        message = {"load": self.chunks, "blocked": self.blocked}
+        message = {"load": self.parts, "blocked": self.blocked}
         with self._deadline(self.time_limit):
             try:
                 self._send(message)
@@ -340,7 +357,7 @@ class Client:
         """
         pid, folder, done = self._process.pid, self._scratch.name, threading.Event()
         begun = time.monotonic()
-        end = begun + (min(seconds, self.left) if counted else seconds)
+        end = begun + (min(seconds, self.budget.left) if counted else seconds)
 
         def watch() -> None:
             while not done.wait(min(LOOK, max(end - time.monotonic(), 0))):
@@ -359,7 +376,8 @@ class Client:
             done.set()
             watcher.join()
             if counted:
-                self.left = max(self.left - (time.monotonic() - begun), 0.0)
+                used = time.monotonic() - begun
+                self.budget.left = max(self.budget.left - used, 0.0)
 
     # --- messages -------------------------------------------------------------------
 

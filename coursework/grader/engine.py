@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from bncheck.form import NOT_YET, Finding, Paid, Result
+from bncheck.form import NOT_YET, Finding, Paid, Question, Result
 from bncheck.kinds import KINDS
 from coursework import keys
-from coursework.grader.client import Client, WorkerError, find_confinement
+from coursework.grader.client import Budget, Client, WorkerError, find_confinement
 from coursework.grader.confine import Confinement
 from coursework.grader.reading import Submission
 from coursework.grader.runner import Runner
-from coursework.questions import SETS
+from coursework.grader.statements import Item, alone, as_they_stood
+from coursework.questions import SETS, ProblemSet
 
 GRADER_VERSION = "1"
 SECONDS = 6  # for a whole file, in time limits of one group of calls
+AGAIN = ("calls", "tests")  # kinds that are graded a second time
 UNSAFE = Confinement("none", "NONE: the teacher chose to grade without confinement")
 
 
@@ -86,51 +90,19 @@ def grade_one(
     """
     chosen = SETS[set_name]
     student = submission.student
+    desk = Desk(submission, chosen, key, options)
     rng = keys.rng(key, "inputs", set_name, student)
-    variant = keys.variant(key, set_name)
-    means = confinement(options)
-    results: list[dict[str, Any]] = []
-    paid = Paid()
-    with Client(
-        means,
-        submission.chunks,
-        max(options.time_limit, chosen.time_limit),
-        max(options.memory, chosen.memory),
-        chosen.imports,
-        chosen.blocked,
-        chosen.threads,
-        max(SECONDS * options.time_limit, 2 * chosen.time_limit),
-    ) as client:
-        try:
-            client.start()
-        except WorkerError as error:
-            results_note = [str(error)]
-        else:
-            results_note = [
-                f"{label} stopped with {text} and was left out."
-                for label, text in client.problems
-                if not chosen.ignores(text)
-            ]
-        run = Runner(client, key, student)
-        for question in chosen.questions(rng, variant):
-            judge = KINDS[question.kind]
-            before = deepcopy(paid)
-            result = judge(question, run, paid)
-            if question.key in chosen.alternatives and not result.score:
-                other_rng = keys.rng(key, "inputs", set_name, student, question.key)
-                other = chosen.alternatives[question.key](other_rng)
-                second = judge(other, run, before)
-                result = second if second.score else result
-            if question.key in chosen.vetoes:
-                veto(result, chosen.vetoes[question.key](submission.chunks))
-            results.append(result.as_dict())
+    with desk.workers:
+        desk.begin()
+        questions = chosen.questions(rng, keys.variant(key, set_name))
+        results = [desk.grade(question).as_dict() for question in questions]
     return {
         "set": set_name,
         "title": chosen.title,
         "student": student,
         "file": submission.file,
-        "confinement": means.text,
-        "notes": [*submission.notes, *results_note],
+        "confinement": desk.means.text,
+        "notes": [*desk.notes, *submission.notes],
         "results": results,
         "hand": [
             {"key": k, "title": t, "points": p, "answer": submission.answers.get(k, "")}
@@ -141,6 +113,112 @@ def grade_one(
         "seed": keys.fingerprint(key, set_name, student),
         "version": GRADER_VERSION,
     }
+
+
+class Desk:
+    """What grading one submission needs: its workers, its time, what is paid, notes."""
+
+    def __init__(
+        self, submission: Submission, chosen: ProblemSet, key: bytes, options: Options
+    ) -> None:
+        self.submission, self.chosen = submission, chosen
+        self.key, self.options = key, options
+        self.means = confinement(options)
+        limit = max(SECONDS * options.time_limit, 2 * chosen.time_limit)
+        self.budget = Budget(limit * chosen.runs)
+        self.workers = ExitStack()
+        self.runners: dict[bool, Runner] = {}
+        self.paid = Paid()
+        self.notes: list[str] = []
+
+    def apart(
+        self, imports: bool, chunks: Sequence, parts: Mapping[str, Sequence] = {}
+    ) -> Runner:
+        """Return what runs some pieces, with or without the set's libraries."""
+        chosen, options = self.chosen, self.options
+        client = Client(
+            self.means,
+            chunks,
+            max(options.time_limit, chosen.time_limit),
+            max(options.memory, chosen.memory if imports else 0),
+            chosen.imports if imports else (),
+            chosen.blocked if imports else (),
+            chosen.threads,
+            self.budget,
+            parts,
+        )
+        self.workers.enter_context(client)
+        return Runner(client, self.key, self.submission.student)
+
+    def runner(self, imports: bool) -> Runner:
+        """Return what runs the submission."""
+        if imports not in self.runners:
+            self.runners[imports] = self.apart(imports, self.submission.chunks)
+        return self.runners[imports]
+
+    def begin(self) -> None:
+        """Load the submission where all libraries are, and note what stopped."""
+        client = self.runner(bool(self.chosen.imports)).client
+        try:
+            client.start()
+        except WorkerError as error:
+            self.notes.append(str(error))
+        self.notes += [
+            f"{label} stopped with {text} and was left out."
+            for label, text in client.problems
+            if not self.chosen.ignores(text)
+        ]
+
+    def grade(self, question: Question) -> Result:
+        """Grade a question; again with its helpers as they stood, if that is better."""
+        imports = question.key in self.chosen.importing
+        called = (call.function for check in question.checks for call in check.calls)
+        names = list(dict.fromkeys([*question.functions, *called]))
+        before = deepcopy(self.paid)
+        run = self.runner(imports)
+        if question.key in self.chosen.alone:
+            run = self.apart(imports, pieces(alone(self.submission.items, names)))
+        result = self.judged(question, run, self.paid)
+        if result.score == result.points or question.kind not in AGAIN:
+            return result
+        stood = as_they_stood(self.submission.items, names)
+        if not stood:
+            return result
+        parts = {name: pieces(part) for name, part in stood.items()}
+        run = self.apart(imports, (), parts)
+        above = [piece for part in parts.values() for piece in part]
+        again = self.judged(question, run, before, above)
+        if again.score <= result.score:
+            return result
+        self.paid = before
+        self.notes.append(
+            f"A name that {question.key} needs is defined again further down. It was "
+            "graded with what stood above your functions, which gives more points."
+        )
+        return again
+
+    def judged(
+        self, question: Question, run: Runner, paid: Paid, above: Sequence = ()
+    ) -> Result:
+        """Judge a question, or its other form; then see whether it is own work.
+
+        ``above`` holds pieces that do not count in the whole file, but do here.
+        """
+        chosen, judge, before = self.chosen, KINDS[question.kind], deepcopy(paid)
+        result = judge(question, run, paid)
+        if question.key in chosen.alternatives and not result.score:
+            names = ("inputs", question.key.partition(".")[0], self.submission.student)
+            rng = keys.rng(self.key, *names, question.key)
+            second = judge(chosen.alternatives[question.key](rng), run, before)
+            result = second if second.score else result
+        if question.key in chosen.vetoes:
+            veto(result, chosen.vetoes[question.key]([*self.submission.chunks, *above]))
+        return result
+
+
+def pieces(items: Sequence[Item]) -> list[tuple[str, str]]:
+    """Return label and source of statements, as a worker takes them."""
+    return [(item.place, item.source) for item in items]
 
 
 def veto(result: Result, sentence: str) -> None:

@@ -24,13 +24,9 @@ from coursework.grader.report import (
     Marks,
     Report,
     lost,
+    sentence,
     total,
 )
-
-# First words of notes that are no names, and so may have a capital letter.
-LOWER = (
-    "cell", "file", "handed", "line", "more", "no", "none", "reading", "set-up", "the",
-)  # fmt: skip
 
 
 @cache
@@ -55,7 +51,7 @@ def _pages() -> Environment:
     )
     pages.filters["number"] = lambda value: "–" if value is None else f"{value:g}"
     pages.filters["count"] = _count
-    pages.filters["sentence"] = _sentence
+    pages.filters["sentence"] = sentence
     pages.filters["set_words"] = _set_words
     return pages
 
@@ -69,14 +65,6 @@ def _set_words(name: str) -> str:
     """Write ps1 as "Problem set 1"."""
     number = name.removeprefix("ps")
     return f"Problem set {number}" if number != name else name.capitalize()
-
-
-def _sentence(text: str) -> str:
-    """Give a note a capital letter, unless a name stands first, and a full stop."""
-    first, _, rest = text.partition(" ")
-    if first.rstrip(":") in LOWER:
-        text = f"{first.capitalize()} {rest}"
-    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def feedback_page(report: Report, marks: Marks) -> str:

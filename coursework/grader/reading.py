@@ -30,6 +30,7 @@ from coursework.grader.statements import (
 
 LARGEST_FILE = 20_000_000  # bytes, with outputs
 MOST_CELLS, MOST_NOTES, LONGEST_ANSWER = 500, 30, 20_000
+LONGEST_NOTE = 500  # characters; a name may have as many as the file
 
 ANSWER = re.compile(r"^[ \t]*\*\*Answer[ \t]+([\w.-]+)\*\*.*$", re.M)
 PLACEHOLDER = "*Write your answer here.*"
@@ -122,7 +123,7 @@ def read_submission(data: bytes, name: str, wanted: Sequence[str]) -> Submission
     if len(notes) > MOST_NOTES:
         notes[MOST_NOTES:] = [f"and {len(notes) - MOST_NOTES} notes more"]
     student, digest = file.rpartition(".")[0] or file, hashlib.sha256(data).hexdigest()
-    notes = [clean(note) for note in dict.fromkeys(notes)]
+    notes = [clean(note)[:LONGEST_NOTE] for note in dict.fromkeys(notes)]
     return Submission(student, file, chunks, answers, notes, digest, shapes, items)
 
 

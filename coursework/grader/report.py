@@ -22,6 +22,11 @@ OTHER_NUMBERS = (
     "the same categories. Its numbers stay secret."
 )
 LONGEST_NAME = 80
+# First words that are no names of a student's, and so may have a capital letter.
+WORDS = frozenset(
+    ("a", "an", "and", "autograd", "cell", "file", "handed", "line", "listing", "more",
+     "no", "none", "reading", "set-up", "the", "there", "this")
+)  # fmt: skip
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.I)
 
 
@@ -138,10 +143,20 @@ def _result_text(result: Mapping[str, Any]) -> str:
     for f in result["findings"]:
         cost = "" if result["state"] == "nothing yet" else f"{lost(f['points'])} "
         category = f"({f['category']}) " if f["category"] else ""
-        lines.append(f"{cost}{category}{f['sentence']}")
+        lines.append(f"{cost}{category}{sentence(f['sentence'])}")
     if result["passed"]:
         lines.append(f"Passed: {', '.join(result['passed'])}.")
     return "\n".join(lines)
+
+
+def sentence(text: str) -> str:
+    """Begin with a capital and end with a full stop: "dx differs" is "Your dx ..."."""
+    first = text.partition(" ")[0].rstrip(":,")
+    if first in WORDS:
+        text = text[0].upper() + text[1:]
+    elif text[:1].islower():
+        text = f"Your {text}"
+    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def lost(points: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -10,18 +11,21 @@ import numpy as np
 
 from bncheck.calls import Call, Outcome, unpack
 from bncheck.form import NoAnswerError
-from bncheck.kinds import Notebook, Pair
+from bncheck.kinds import MOST_TESTS, Notebook, Pair, Verdicts
 from coursework import keys
 from coursework.grader.client import Client, pack_reply
 from coursework.questions import ps3
 
 ASKS = 20_000  # calls of one implementation by all tests
 LARGEST, BUDGET = 20_000, 5_000_000  # numbers in one argument, and in all of them
+LARGEST_COUNT = 10**6  # of tests, in a sentence
 UNNAMED = "a test that was made while the tests ran"
 
 
 class Runner(Notebook):
     """Runs calls and tests of a submission, as a `Notebook` does, in its worker.
+
+    Tests meet each implementation in a fresh worker, so that no run knows of another.
 
     Parameters
     ----------
@@ -63,17 +67,27 @@ class Runner(Notebook):
             (bug, place, ps3.implementation(bug)) for bug, place in drawn
         ]
 
-    def verdicts(self, pair: Pair) -> dict[str, tuple[str, str]]:
+    def order(self, count: int) -> Sequence[int]:
+        """Draw the order of the runs from the key."""
+        rng = keys.rng(self.key, "order", "ps3", self.student)
+        return rng.permutation(count).tolist()
+
+    def verdicts(self, pair: Pair) -> Verdicts:
         """Run all tests on a pair, of which the worker sees the results only."""
         message = {"tests": "test_", "remotes": ["forward", "backward"]}
-        verdicts: Any = self.client.ask(message, Server(pair)).get("verdicts")
+        self.client.renew()
+        reply: Any = self.client.ask({**message, "most": MOST_TESTS}, Server(pair))
         found = {}
         try:
-            for name, (verdict, facts) in dict(verdicts).items():
+            self.left_out = max(
+                0, min(operator.index(reply["left out"]), LARGEST_COUNT)
+            )
+            verdicts = list(dict(reply["verdicts"]).items())[:MOST_TESTS]
+            for name, (verdict, facts) in verdicts:
                 known = name if name in self.client.words else UNNAMED
                 error = self.client.told(facts) if facts else ""
                 found[known] = (str(verdict), error)
-        except (TypeError, ValueError):
+        except (KeyError, TypeError, ValueError):
             raise NoAnswerError(
                 "the worker's answer was not of the agreed form"
             ) from None

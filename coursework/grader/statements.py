@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import hashlib
 import re
 import symtable
@@ -19,6 +20,8 @@ from typing import NamedTuple
 
 LARGEST_SOURCE = 1_000_000  # characters, without outputs
 MOST_PARTS = 3000
+MOST_APART = 100  # functions that are tried with what stood above each
+LONGEST_APART = 500  # statements of a file in which they are
 SIMILAR_FROM = 8  # statements; shorter functions are alike by chance
 
 MAGIC = re.compile(r"^([ \t]*)(?:[%!?].*|[\w.]+\?{1,2}[ \t]*)$", re.M)
@@ -253,14 +256,26 @@ def choose(
     return chosen
 
 
-def as_they_stood(items: list[Item], wanted: Sequence[str]) -> list[Item]:
-    """Choose what functions need as it stood above them, if that is anything else.
+def as_they_stood(
+    items: Sequence[Item], wanted: Sequence[str]
+) -> dict[str, list[Item]]:
+    """Choose for each function what it needs as it stood above it.
 
-    A helper that is defined again below is another one then; empty if none is.
+    A helper that is defined again below is another one then. Empty if all functions
+    have what they need anyway.
     """
-    names = _matching(items, wanted)
-    nearest = _needed(items, names, nearest=True)
-    return [] if nearest == _needed(items, names) else nearest
+    if len(items) > LONGEST_APART:
+        return {}
+    names = _matching(items, wanted)[:MOST_APART]
+    stood = {name: _needed(items, [name], nearest=True) for name in names}
+    differs = any(part != _needed(items, [name]) for name, part in stood.items())
+    size = sum(len(item.source) for part in stood.values() for item in part)
+    return stood if differs and size <= 2 * LARGEST_SOURCE else {}
+
+
+def alone(items: Sequence[Item], wanted: Sequence[str]) -> list[Item]:
+    """Choose what functions need, and nothing that is there for others."""
+    return _needed(items, _matching(items, wanted))
 
 
 def _bound(item: Item) -> set[str]:
@@ -268,7 +283,7 @@ def _bound(item: Item) -> set[str]:
     return set() if isinstance(item.node, (ast.Import, ast.ImportFrom)) else item.binds
 
 
-def _matching(items: list[Item], wanted: Sequence[str]) -> list[str]:
+def _matching(items: Sequence[Item], wanted: Sequence[str]) -> list[str]:
     """Return the names that are wanted, those behind ``"test_*"`` in their order."""
     bound = list(dict.fromkeys(name for item in items for name in _bound(item)))
     found = ([n for n in bound if fnmatchcase(n, entry)] or [entry] for entry in wanted)
@@ -276,7 +291,7 @@ def _matching(items: list[Item], wanted: Sequence[str]) -> list[str]:
 
 
 def _needed(
-    items: list[Item], names: Sequence[str], nearest: bool = False
+    items: Sequence[Item], names: Sequence[str], nearest: bool = False
 ) -> list[Item]:
     """Return the imports, what binds the names and counts, and what that needs.
 
@@ -309,7 +324,7 @@ def _needed(
     return [items[i] for i in sorted(keep)]
 
 
-def _counting(name: str, items: list[Item], binders: list[int]) -> list[int]:
+def _counting(name: str, items: Sequence[Item], binders: list[int]) -> list[int]:
     """Say which of the statements that bind a name count."""
     standing = [i for i in binders if not _is_stub(items[i].node)] or binders
     last_def = max((i for i in standing if isinstance(items[i].node, Def)), default=-1)
@@ -367,6 +382,7 @@ def _where(item: Item) -> str:
     return item.place if item.place != "file" else f"line {item.node.lineno}"
 
 
+@functools.lru_cache(MOST_PARTS)
 def _is_stub(node: ast.AST) -> bool:
     """Tell whether a definition does nothing yet, or returns nothing but None."""
     if isinstance(node, ast.Assign):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.form import Question
+from bncheck.kinds import RUNS
 from coursework.keys import VARIANTS
 from coursework.questions import capstone, ps1, ps2, ps3, ps4, ps5
 
@@ -33,14 +34,20 @@ class ProblemSet:
     imports : tuple of str
         What workers import before they are confined; if any, they may import all
         installed packages.
+    importing : tuple of str
+        The questions for which they do; the workers of the others have NumPy alone.
     blocked : tuple of str
         Functions of libraries that may not be used.
     memory : int
         MiB that a worker needs at least.
     time_limit : float
         Seconds for one group of calls that a set needs at least.
+    alone : tuple of str
+        Questions whose worker holds no function that theirs do not name.
     threads : int
         Threads of a worker.
+    runs : int
+        How often a file has the time that it may take.
     vetoes : mapping of str to callable
         Looks at the source for a question: returns why it gives no points, or nothing.
     alternatives : mapping of str to callable
@@ -52,10 +59,13 @@ class ProblemSet:
     functions: tuple[str, ...]
     hand: tuple[tuple[str, str, float], ...]
     imports: tuple[str, ...] = ()
+    importing: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
     memory: int = MEMORY
     time_limit: float = 0.0
+    alone: tuple[str, ...] = ()
     threads: int = 1
+    runs: int = 1
     vetoes: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     alternatives: Mapping[str, Callable[[np.random.Generator], Question]] = field(
         default_factory=dict
@@ -90,7 +100,8 @@ BLOCKED = tuple(
         "nn.functional.layer_norm", "nn.functional.group_norm",
         "nn.functional.instance_norm", "nn.functional.rms_norm", "batch_norm",
         "native_batch_norm", "layer_norm", "group_norm", "instance_norm",
-        "native_layer_norm", "native_group_norm",
+        "native_layer_norm", "native_group_norm", "_refs.native_layer_norm",
+        "_decomp.decompositions.native_batch_norm",
     )
 )  # fmt: skip
 PRACTICE = ("batchnorm_forward", "batchnorm_backward", "batchnorm_backward_alt")
@@ -108,6 +119,7 @@ SETS = {
         (*PRACTICE, "check_gradient", "ghost_batchnorm_backward",
          "weighted_batchnorm_backward", "clipped_batchnorm_backward"),
         (("ps2.w1", "Derivation of dx", 5.0),),
+        alone=("ps2.q2",),
         vetoes={"ps2.q2": ps2.delegates},
     ),
     "ps3": ProblemSet(
@@ -115,6 +127,7 @@ SETS = {
         ps3.questions,
         ("test_*", "names"),
         (("ps3.w1", "A diagnosis of each listing", 2.0),),
+        runs=RUNS,
     ),
     "ps4": ProblemSet(
         "The family and PyTorch",
@@ -124,6 +137,7 @@ SETS = {
          "unequal_groupnorm", "masked_spatial_batchnorm"),
         (("ps4.w1", "Who normalizes over which axes", 2.0),),
         imports=("torch",),
+        importing=("ps4.q4",),
         blocked=BLOCKED,
         memory=TORCH_MEMORY,
         alternatives={"ps4.q3": lambda rng: ps4.group(rng, layout=True)},
@@ -134,6 +148,7 @@ SETS = {
         ("fold_linear", "fold_conv", "freeze_batch_norm", "population_statistics"),
         (("ps5.w1", "A small-batch failure, and one remedy", 2.0),),
         imports=("torch",),
+        importing=("ps5.q3",),
         memory=TORCH_MEMORY,
     ),
     "capstone": ProblemSet(
@@ -148,6 +163,7 @@ SETS = {
             ("capstone.w5", "Clarity", 2.0),
         ),
         imports=("torch", "sklearn.datasets"),
+        importing=("capstone.q1", "capstone.q2"),
         memory=TORCH_MEMORY,
         time_limit=capstone.TIME_LIMIT,
         threads=2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -105,17 +106,68 @@ def gradients(rng: Rng, key: str, right: Right, *points: float) -> Question:
     ], functions=(name,), observer="backward")  # fmt: skip
 
 
+STAGED_NAME, CLOSED_NAME = "batchnorm_backward", "batchnorm_backward_alt"
+LONG = 8  # statements: a copy of so many is no closed formula
+
+
 def delegates(chunks: Sequence[tuple[str, str]]) -> str:
-    """Say so when the closed formula only calls the staged function."""
+    """Say so when the closed formula only calls the staged function, or copies it."""
+    nodes: dict[str, list[ast.stmt]] = {}
     for _, source in chunks:
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             for node in ast.parse(source).body:
-                targets = (node, *getattr(node, "targets", ()))
-                bound = {getattr(t, "id", getattr(t, "name", "")) for t in targets}
-                names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-                if "batchnorm_backward_alt" in bound and "batchnorm_backward" in names:
-                    return CLOSED.says["same-function"]
+                for name in _bound(node):
+                    nodes.setdefault(name, []).append(node)
+    todo, reached = [CLOSED_NAME, FORWARD], {CLOSED_NAME, FORWARD}
+    while todo:
+        used = {n for node in nodes.get(todo.pop(), ()) for n in _used(node)}
+        todo += used - reached
+        reached |= used
+    if STAGED_NAME in reached:
+        return CLOSED.says["same-function"]
+    both = [nodes.get(name, [None])[-1] for name in (STAGED_NAME, CLOSED_NAME)]
+    if all(isinstance(node, ast.FunctionDef) for node in both):
+        staged, closed = (_steps(node) for node in both)
+        calls = len(closed) == 1 and any(n in nodes for n in _used(both[1]))
+        if staged == closed and (calls or len(closed) >= LONG):
+            return CLOSED.says["copied"]
     return ""
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """Name what a statement defines, assigns or changes, as np.a = 1 or a.add(1)."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    changed = node if isinstance(node, ast.Expr) else ast.Tuple(
+        [n for n in ast.walk(node) if isinstance(n, ast.Attribute | ast.Subscript)
+         and isinstance(n.ctx, ast.Store)])  # fmt: skip
+    return _own(node) | {n.id for n in ast.walk(changed) if isinstance(n, ast.Name)}
+
+
+def _own(node: ast.stmt) -> set[str]:
+    """Name the arguments and variables that stand in a statement."""
+    inner = list(ast.walk(node))
+    stored = [n for n in inner if isinstance(getattr(n, "ctx", None), ast.Store)]
+    names = {n.id for n in stored if isinstance(n, ast.Name)}
+    return names | {n.arg for n in inner if isinstance(n, ast.arg)}
+
+
+def _used(node: ast.stmt) -> set[str]:
+    """Name what a statement uses and does not assign itself."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} - _own(node)
+
+
+def _steps(node: ast.FunctionDef) -> list[str]:
+    """Write down a function's statements, with its variables numbered."""
+    tree, own = copy.deepcopy(node), sorted(_own(node))
+    numbers: dict[str, int] = {}
+    for n in ast.walk(tree):
+        for field in ("id", "arg"):
+            name = getattr(n, field, None)
+            if name in own:
+                setattr(n, field, f"v{numbers.setdefault(name, len(numbers))}")
+    steps = [ast.dump(step) for step in tree.body]
+    return steps[ast.get_docstring(node) is not None :]
 
 
 # --- q3: a gradient checker -----------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import socket
@@ -12,13 +13,14 @@ import pytest
 from confined import MEANS, needs_means, require
 
 from bncheck.calls import Call
-from coursework.grader import batch, confine, engine
+from bncheck.form import MOST_FINDINGS
+from coursework.grader import batch, confine, engine, pages
 from coursework.grader.client import Client, WorkerError, find_confinement
 from coursework.grader.collect import Found
 from coursework.grader.confine import Confinement, NoConfinementError
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.reading import read_submission
-from coursework.questions import SETS
+from coursework.questions import SETS, ps3
 
 KEY = b"a key for the attack tests only!"
 RIGHT = """
@@ -37,6 +39,9 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 """
 
 
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="needs torch"
+)
 pytestmark = [pytest.mark.slow, needs_means]
 
 
@@ -464,6 +469,264 @@ def test_a_worker_is_not_started_for_ever(means):
             with pytest.raises(WorkerError):
                 client.run([])
         assert client.starts <= 12
+
+
+# --- tests that find nothing, and want points -----------------------------------------
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(ps3, "STRATA", {"easy": 1, "middle": 1, "hard": 1})
+
+
+def test_no_test_earns_by_memory_dice_or_looking_around(means, few):
+    source = (Path(__file__).parent / "attacks_on_tests.py").read_text()
+    assert source.count("def test_") >= 25
+    result = grade(source, 10.0, "ps3")["results"][0]
+    assert result["mutants"]["killed"] == []
+    assert result["score"] == 0
+    said = " ".join(f["sentence"] for f in result["findings"])
+    assert "test_entropy does not give the same verdict twice" in said
+
+
+MANY = """
+def make():
+    for i in range(20_000):
+        globals()[f"test_{i}"] = lambda forward, backward: 1 / 0
+make()
+def test_a(forward, backward):
+    make()
+"""
+NAME = "test_" + "a" * 300_000
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        MANY + "test_a.made = make()\n",
+        "\n".join(f"def test_{i}(f, b):\n    assert f is {i}\n" for i in range(2000)),
+        2 * f"def {NAME}(forward, backward):\n    assert 0\n",
+        f"def test_a(f, b):\n    raise NameError('{NAME}')\n",
+        f"def test_a(f, b):\n    {NAME}()\n",
+    ],
+    ids=["generated", "many", "long name", "long message", "long word"],
+)
+def test_a_page_stays_short(few, source):
+    report = grade(source, 10.0, "ps3")
+    assert report["score"] == 0
+    assert len(report["results"][0]["findings"]) <= MOST_FINDINGS
+    assert len(pages.feedback_page(report, {})) < 60_000
+
+
+def test_a_test_that_ends_its_process_or_never_ends_earns_nothing(few):
+    for line in ("os._exit(0)", "sys.exit()", "time.sleep(100)"):
+        source = f"import os, sys, time\ndef test_a(f, b):\n    {line}\n"
+        assert grade(source, 1.0, "ps3")["score"] == 0
+
+
+# --- what a question does not allow ---------------------------------------------------
+
+NORMALIZATIONS = [
+    "torch.nn.BatchNorm1d(3).double()(x)",
+    "torch.nn.modules.BatchNorm1d(3).double()(x)",
+    "torch.nn.modules.batchnorm.BatchNorm1d(3).double()(x)",
+    'getattr(torch.nn, "Batch" + "Norm1d")(3).double()(x)',
+    'vars(torch.nn)["BatchNorm1d"](3).double()(x)',
+    "torch.nn.BatchNorm2d(3).double()(x[:, :, None, None])",
+    "torch.nn.LazyBatchNorm1d().double()(x)",
+    "torch.nn.SyncBatchNorm(3).double()(x)",
+    "F.batch_norm(x, None, None, training=True)",
+    'getattr(F, "batch" + "_norm")(x, None, None, training=True)',
+    "torch.batch_norm(x, *FIRST, False)",
+    "torch.native_batch_norm(x, *FIRST)",
+    "torch._C._VariableFunctions.batch_norm(x, *FIRST, False)",
+    "torch._VF.batch_norm(x, *FIRST, False)",
+    "torch.ops.aten.batch_norm(x, *FIRST, False)",
+    "torch.ops.aten.native_batch_norm(x, *FIRST)",
+    "torch.ops.aten._native_batch_norm_legit.no_stats(x, None, None, True, 0.1, 1e-5)",
+    "torch.ops.aten._batch_norm_with_update(x, None, None, *TWO, 0.1, 1e-5)",
+    "torch.native_layer_norm(x.T.contiguous(), (7,), None, None, 1e-5)",
+    "F.layer_norm(x.T, (7,)).T",
+    "torch.nn.LayerNorm(7, dtype=torch.double)(x.T).T",
+    "F.group_norm(x.T[None], 3)",
+    "torch.nn.GroupNorm(3, 3, dtype=torch.double)(x.T[None])",
+    "F.instance_norm(x.T[None])",
+    "torch.nn.InstanceNorm1d(3)(x.T[None])",
+    "torch._refs.native_layer_norm(x.T, (7,), None, None, 1e-5)",
+    "torch._refs.nn.functional.layer_norm(x.T, (7,))",
+    "torch._refs.nn.functional.group_norm(x.T[None], 3)",
+    "torch._decomp.decompositions.native_batch_norm(x, *FIRST)",
+    "TABLE[torch.ops.aten.native_batch_norm.default](x, *FIRST)",
+    "importlib.reload(torch.nn.modules.batchnorm).BatchNorm1d(3).double()(x)",
+    "torch.batch_norm(x.to_sparse(), *FIRST, False)",
+]  # fmt: skip
+TRY = """
+import torch
+import torch.nn.functional as F
+import importlib
+FIRST = None, None, None, None, True, 0.1, 1e-5
+TWO = torch.zeros(3).double(), torch.ones(3).double()
+TABLE = torch._decomp.decomposition_table
+def attempt(text):
+    x = torch.arange(21.0).double().reshape(7, 3) ** 1.5
+    try:
+        return "gave " + type(eval(text, {**globals(), "x": x})).__name__
+    except BaseException as error:
+        return str(error)
+"""
+
+
+@needs_torch
+def test_the_normalization_of_pytorch_is_off_under_every_name():
+    chosen, text = SETS["ps4"], ("cell 1", TRY)
+    limits = 20.0, chosen.memory, chosen.imports, chosen.blocked
+    with Client(find_confinement(), [text], *limits) as client:
+        said = client.run([Call("attempt", (text,)) for text in NORMALIZATIONS])
+    gave = [o.outputs[0] for o in said]
+    for text, got in zip(NORMALIZATIONS, gave, strict=True):
+        assert "not allowed here" in got or "TABLE" in text, (text, got)
+        assert not got.startswith("gave"), text
+    assert len(gave) >= 25
+
+
+AUTOGRAD = """
+import numpy as np
+import torch
+
+def layernorm_forward(x, gamma, beta, ln_param):
+    given = [torch.tensor(a, requires_grad=True) for a in (x, gamma, beta)]
+    away = given[0] - given[0].mean(1, keepdim=True)
+    std = torch.sqrt((away**2).mean(1, keepdim=True) + ln_param.get("eps", 1e-5))
+    out = given[1] * away / std + given[2]
+    return out.detach().numpy(), (out, given)
+
+def layernorm_backward(dout, cache):
+    return tuple(g.numpy() for g in torch.autograd.grad(
+        cache[0], cache[1], torch.tensor(dout), retain_graph=True))
+"""
+
+
+@needs_torch
+def test_autograd_is_there_only_for_the_question_that_asks_for_it():
+    results = grade(AUTOGRAD, 10.0, "ps4")["results"]
+    assert results[1]["score"] == 0
+    assert "No module named 'torch'" in results[1]["findings"][0]["sentence"]
+    fold = """
+def fold_linear(W, b, gamma, beta, mean, var, eps):
+    from torch.nn.utils.fusion import fuse_linear_bn_weights as fuse
+    import torch
+    t = [torch.tensor(a) for a in (W, b, mean, var, gamma, beta)]
+    return tuple(p.detach().numpy() for p in fuse(t[0], t[1], t[2], t[3], eps, *t[4:]))
+"""
+    assert grade(fold, 10.0, "ps5")["results"][0]["score"] == 0
+
+
+STAGED = """
+def NAME(dout, cache):
+    x_hat, gamma, std = cache[:3]
+    dbeta = dout.sum(0)
+    dgamma = (dout * x_hat).sum(0)
+    g = dout * gamma
+    mean_path = g.mean(0)
+    variance_path = x_hat * (g * x_hat).mean(0)
+    dx = (g - mean_path - variance_path) / std
+    return dx, dgamma, dbeta
+"""
+FIRST = """
+import functools, sys
+import numpy as np
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    std = np.sqrt(x.var(0) + bn_param.get("eps", 1e-5))
+    x_hat = (x - x.mean(0)) / std
+    return gamma * x_hat + beta, (x_hat, gamma, std)
+""" + STAGED.replace("NAME", "batchnorm_backward")
+ALT = "def batchnorm_backward_alt(dout, cache):\n    return {}(dout, cache)\n"
+DELEGATIONS = {
+    "call": ALT.format("batchnorm_backward"),
+    "alias": "staged = batchnorm_backward\n" + ALT.format("staged"),
+    "same object": "batchnorm_backward_alt = batchnorm_backward",
+    "helper": "def helper(*a):\n    return batchnorm_backward(*a)\n"
+    + ALT.format("helper"),
+    "globals": ALT.format("globals()['batchnorm_backward']"),
+    "two texts": ALT.format("globals()['batchnorm_' + 'backward']"),
+    "eval": ALT.format("eval('batchnorm_' + 'backward')"),
+    "worker": ALT.format("sys.modules['__main__'].namespace['batchnorm_' 'backward']"),
+    "default": ALT.replace("cache)", "cache, f=batchnorm_backward)", 1).format("f"),
+    "lambda": "batchnorm_backward_alt = lambda d, c: batchnorm_backward(d, c)",
+    "partial": "batchnorm_backward_alt = functools.partial(batchnorm_backward)",
+    "class": "class K:\n    go = staticmethod(batchnorm_backward)\n"
+    + ALT.format("K.go"),
+    "dict": "WAYS = {1: batchnorm_backward}\n" + ALT.format("WAYS[1]"),
+    "append": "KEPT = []\nKEPT.append(batchnorm_backward)\n" + ALT.format("KEPT[0]"),
+    "attribute": "np.staged = batchnorm_backward\n" + ALT.format("np.staged"),
+    "copy": STAGED.replace("NAME", "batchnorm_backward_alt").replace("dx", "grad"),
+    "one core": STAGED.replace("NAME", "core") + ALT.format("core")
+    + ALT.format("core").replace("_alt", ""),
+    "in the cache": FIRST.replace("gamma, std)", "gamma, std, batchnorm_backward)")
+    + ALT.format("cache[3]"),
+    "on the forward function": "batchnorm_forward.b = batchnorm_backward\n"
+    + ALT.format("batchnorm_forward.b"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", DELEGATIONS)
+def test_the_staged_function_under_another_name_is_no_closed_formula(way):
+    results = grade(FIRST + DELEGATIONS[way], 10.0, "ps2")["results"]
+    assert [r["score"] for r in results[:2]] == [4, 0], results[:2]
+
+
+def test_a_closed_formula_may_stand_in_both_places():
+    body = """
+    x_hat, gamma, std = cache
+    g = gamma * dout
+    dx = (g - g.mean(0) - x_hat * (g * x_hat).mean(0)) / std
+    return dx, (dout * x_hat).sum(0), dout.sum(0)
+"""
+    names = "batchnorm_backward", "batchnorm_backward_alt"
+    both = "".join(f"def {name}(dout, cache):{body}" for name in names)
+    results = grade(FIRST + both, 10.0, "ps2")["results"]
+    assert [r["score"] for r in results[:2]] == [4, 3]
+
+
+# --- helpers of the same name ---------------------------------------------------------
+
+SAME_NAME = FIRST[: FIRST.index("def batchnorm_backward")].replace(
+    "def batch", "def parts(x, eps):\n    std = np.sqrt(x.var(0) + eps)\n"
+    "    return (x - x.mean(0)) / std, std\n\ndef batch").replace(
+    "    std = np.sqrt(x.var(0) + bn_param.get(\"eps\", 1e-5))\n"
+    "    x_hat = (x - x.mean(0)) / std\n",
+    "    x_hat, std = parts(x, bn_param.get(\"eps\", 1e-5))\n") + """
+def parts(dout, x_hat):
+    return dout.sum(0), (dout * x_hat).sum(0)
+
+def batchnorm_backward(dout, cache):
+    x_hat, gamma, std = cache
+    dbeta, dgamma = parts(dout, x_hat)
+    return gamma / std * (dout - (dbeta + x_hat * dgamma) / len(dout)), dgamma, dbeta
+
+def parts(dout, x_hat, m):
+    return dout.sum(0) / m, (dout * x_hat).sum(0) / m
+
+def batchnorm_backward_alt(dout, cache):
+    x_hat, gamma, std = cache
+    a, b = parts(dout, x_hat, len(dout))
+    return gamma / std * (dout - a - x_hat * b), len(dout) * b, len(dout) * a
+"""  # fmt: skip
+
+
+def test_three_helpers_of_the_same_name_get_full_marks_and_a_note():
+    report = grade(SAME_NAME, 10.0, "ps2")
+    assert [r["score"] for r in report["results"][:2]] == [4, 3]
+    for note, key in zip(report["notes"], ("ps2.q1", "ps2.q2"), strict=False):
+        assert note.startswith(f"A name that {key} needs is defined again")
+
+
+def test_a_helper_as_it_stood_opens_no_way_around_a_ban():
+    helper = "def helper(dout, cache):\n    return None\n"
+    above = helper.replace("None", "batchnorm_backward(dout, cache)")
+    source = FIRST + above + ALT.format("helper") + helper
+    assert grade(source, 10.0, "ps2")["results"][1]["score"] == 0
 
 
 # --- hidden numbers -------------------------------------------------------------------

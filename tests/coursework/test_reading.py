@@ -383,10 +383,11 @@ HELPERS = [
 def test_a_helper_that_is_defined_again_can_be_had_as_it_stood():
     got = read(notebook(*HELPERS), wanted=("forward", "backward"))
     assert run(got)["backward"](0) == 2
-    stood = as_they_stood(got.items, ("forward",))
-    assert [i.place for i in stood] == ["cell 1", "cell 2"]
-    assert as_they_stood(got.items, ("backward",)) == []
-    assert as_they_stood(got.items[:2], ("forward",)) == []
+    stood = as_they_stood(got.items, ("forward", "backward"))
+    places = {name: [i.place for i in part] for name, part in stood.items()}
+    assert places == {"forward": ["cell 1", "cell 2"], "backward": ["cell 3", "cell 4"]}
+    assert as_they_stood(got.items, ("backward",)) == {}
+    assert as_they_stood(got.items[:2], ("forward",)) == {}
 
 
 @pytest.mark.parametrize("line", ["np = 3", "abs = np.ones(3)"])

@@ -7,8 +7,10 @@ import pytest
 
 from bnlib.checks import numerical_gradient
 from coursework import keys, sources
+from coursework.grader.client import Client
 from coursework.grader.engine import Options, grade_one
 from coursework.grader.reading import read_submission
+from coursework.grader.runner import Runner
 from coursework.questions import SETS, ps3
 
 KEY = b"a key for the tests of tests"
@@ -176,6 +178,12 @@ def test_the_draw_has_two_easy_six_middle_four_hard():
     assert len(seen) == 40
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Draw three mutants in place of twelve: each costs two processes or three."""
+    monkeypatch.setattr(ps3, "STRATA", {"easy": 1, "middle": 1, "hard": 1})
+
+
 def grade(source, student="Ada"):
     submission = read_submission(source.encode(), "ps3.py", SETS["ps3"].functions)
     submission = submission._replace(student=student)
@@ -204,7 +212,7 @@ def test_points_are_the_share_of_mutants():
     assert len(lost) == len(mutants["missed"])
 
 
-def test_a_test_with_a_false_alarm_is_dropped_and_the_others_count():
+def test_a_test_with_a_false_alarm_is_dropped_and_the_others_count(few):
     alarm = "\ndef test_always(forward, backward):\n    assert False\n"
     result = grade(GOOD + alarm)[0]
     assert result["score"] == grade(GOOD)[0]["score"]
@@ -212,7 +220,7 @@ def test_a_test_with_a_false_alarm_is_dropped_and_the_others_count():
     assert grade(alarm)[0]["score"] == 0
 
 
-def test_an_exact_comparison_is_a_false_alarm():
+def test_an_exact_comparison_is_a_false_alarm(few):
     exact = GOOD.replace("np.abs(out - right).max() < 1e-7", "(out == right).all()")
     assert grade(exact)[0]["score"] == 0
 
@@ -221,7 +229,7 @@ def test_no_tests_is_nothing_yet():
     assert [r["state"] for r in grade("x = 1")] == ["nothing yet"] * 2
 
 
-def test_a_test_cannot_read_the_mutants():
+def test_a_test_cannot_read_the_mutants(few):
     """What a test is given only names the grader's function: no source, no closure."""
     source = """
 import inspect
@@ -252,9 +260,57 @@ def test_read(forward, backward):
         "backward(forward, {'token': 'x'})",
     ],
 )
-def test_odd_calls_do_not_harm_the_grader(line):
+def test_odd_calls_do_not_harm_the_grader(few, line):
     source = f"import numpy as np\ndef test_odd(forward, backward):\n    {line}\n"
     assert grade(source)[0]["score"] == 0
+
+
+def test_each_pair_is_tried_twice_in_an_order_of_the_key_in_fresh_processes(
+    few, monkeypatch
+):
+    pairs, starts = [], []
+    verdicts, start = Runner.verdicts, Client._greet
+    monkeypatch.setattr(
+        Runner, "verdicts", lambda self, p: pairs.append(p) or verdicts(self, p)
+    )
+    monkeypatch.setattr(
+        Client, "_greet", lambda self, rules: starts.append(self) or start(self, rules)
+    )
+    grade(GOOD)
+    first = pairs[: 2 * 6]
+    assert {pairs.count(p) for p in pairs} <= {2, 3}
+    assert len(first) == 12
+    assert first[::2] != first[1::2]  # not one after the other
+    assert len(starts) >= len(pairs)
+    once = list(pairs)
+    pairs.clear()
+    grade(GOOD, "Bob")
+    assert pairs[:12] != once[:12]
+
+
+def test_what_one_test_alone_kills_it_kills_again(few, monkeypatch):
+    """A test that is right twice by luck is not right a third time."""
+    seen = {}
+
+    def verdicts(self, pair):
+        number = seen[pair] = seen.get(pair, 0) + 1
+        lucky = pair not in ps3.RIGHT and number <= 2
+        return {"test_dice": ("failed" if lucky else "ok", "")}
+
+    monkeypatch.setattr(Runner, "verdicts", verdicts)
+    result = grade(GOOD)[0]
+    assert result["score"] == 0
+    assert "the same verdict twice" in result["findings"][0]["sentence"]
+    assert set(seen.values()) == {2, 3}
+
+
+def test_a_hundred_tests_are_run_and_a_page_has_thirty_findings(few):
+    tests = [f"def test_{i}(f, b):\n    assert {i} < 0\n" for i in range(300)]
+    result = grade("\n".join(tests))[0]
+    assert len(result["findings"]) == 30
+    assert "200 more are not" in result["findings"][0]["sentence"]
+    assert result["findings"][-1]["sentence"] == "And 75 more."
+    assert sum(f["points"] for f in result["findings"]) == pytest.approx(-10)
 
 
 def test_names_earn_a_point_each():
