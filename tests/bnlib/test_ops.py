@@ -6,6 +6,7 @@ from as_in_torch import AsInTorch, Op
 from oracle import assert_close, draw, load_torch
 
 import bnlib.functional as F
+from bnlib._fast import ones
 
 
 def layer_ops():
@@ -49,3 +50,8 @@ def test_sigmoid_does_not_overflow():
     with np.errstate(all="raise"):
         y, _ = F.sigmoid(np.array([[-1e3, 0.0, 1e3]]))
     assert_close(y, np.array([[0.0, 0.5, 1.0]]))
+
+
+def test_the_ones_that_are_kept_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        ones(3, np.dtype(np.float32))[0] = 2
