@@ -27,7 +27,7 @@ def close(got: Any, value: Any, tol: float, floor: float = 0.0) -> bool:
     -------
     same : bool
         Shapes and kinds are equal and no difference is larger; nan equals nothing,
-        inf only inf, and an array without values equals nothing.
+        inf only inf, and an array without values another one of its shape.
     """
     if isinstance(got, np.ndarray | np.bool) and got.dtype == bool and not got.ndim:
         got = bool(got)
@@ -41,7 +41,7 @@ def close(got: Any, value: Any, tol: float, floor: float = 0.0) -> bool:
     if isinstance(got, Opaque) or got is None or isinstance(got, (str, dict, list)):
         return False
     got, value = np.asarray(got), np.asarray(value)
-    if got.shape != value.shape or not value.size or not same_kind(got, value):
+    if got.shape != value.shape or not same_kind(got, value):
         return False
     size = max(np.abs(value[np.isfinite(value)]).max(initial=0), floor)
     difference = _differences(got, value)
@@ -98,7 +98,7 @@ def where_it_differs(expect: Expect, got: Any, when: str, table: str = "told") -
         return told("absent")
     if isinstance(expect.value, (bool, str)):
         return told("should-be", value=expect.value)
-    if got == Opaque("complex"):
+    if isinstance(got, Opaque) and got.kind == "complex":
         return told("complex")
     if isinstance(got, (Opaque, str, dict, list)):
         return told("kind", kind=got.kind if isinstance(got, Opaque) else _kind(got))

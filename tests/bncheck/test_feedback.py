@@ -190,11 +190,12 @@ NAN = float("nan")
         (np.array([None]), np.array([NAN])),
         (np.array([1.0], object), np.array([1.0])),
         (np.array(["1"]), np.array([1.0])),
-        (np.array([]), np.array([])),
+        (np.array([]), np.array([1.0])),
+        (np.ones((0, 2)), np.ones(0)),
         (np.ones((2, 1)), np.ones(2)),
         (np.ones(1), 1.0),
         (np.array([np.inf]), np.array([-np.inf])),
-        ([np.ones(2), np.ones(0)], [np.ones(2), np.ones(0)]),
+        ([np.ones(2), np.ones(0)], [np.ones(2), np.ones(1)]),
     ],
     ids=str,
 )
@@ -203,7 +204,7 @@ def test_an_answer_of_another_kind_is_not_the_value(got, value):
 
 
 def test_an_answer_of_the_same_kind_is_the_value():
-    for got, value in [(np.array([1]), np.array([1.0])), (True, True), (np.True_, True),
+    for got, value in [(np.ones(0), np.ones(0)), (np.array([1]), np.array([1.0])), (True, True), (np.True_, True),
                        (np.array([True]), np.array([True])), (np.float32(2), 2.0),
                        (np.array([np.inf]), np.array([np.inf]))]:  # fmt: skip
         assert close(got, value, 0.0)
