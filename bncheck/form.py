@@ -54,6 +54,8 @@ class Expect:
         Size below which differences are measured against this, not ``value``.
     loose : bool
         Whether more or fewer axes of length 1 are all right.
+    share : float
+        Its weight among the outputs of its check; if all are 0, any costs the whole.
     """
 
     call: int
@@ -66,6 +68,7 @@ class Expect:
     upstream: tuple[str, ...] = ()
     floor: float = 0.0
     loose: bool = False
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,25 @@ class Own:
 
     out: Expect | None = None
     h: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What must be seen elsewhere before a mistake that shows no value is named.
+
+    Attributes
+    ----------
+    name : str
+        The mistake.
+    check : Check
+        Other calls, and what right functions give there.
+    passes : bool
+        Whether that must come out right, or must not.
+    """
+
+    name: str
+    check: Check
+    passes: bool
 
 
 @dataclass(frozen=True)
@@ -106,6 +128,10 @@ class Check:
         The circumstances, for the sentence: ``"With a large eps"``.
     instead : Check, optional
         Another form of the check; it is enough to pass one of the two.
+    stops : dict of str to str
+        The known mistakes that stop here, and with which error.
+    proofs : tuple of Proof
+        For mistakes of ``whatever`` that claim more than a difference.
     """
 
     category: str
@@ -115,6 +141,15 @@ class Check:
     own: Own | None = None
     when: str = ""
     instead: Check | None = None
+    stops: dict[str, str] = field(default_factory=dict)
+    proofs: tuple[Proof, ...] = ()
+
+    def worth(self, expects: Sequence[Expect]) -> float:
+        """Return what some of its outputs are worth."""
+        whole = sum(e.share for e in self.expects)
+        if not whole:
+            return self.points
+        return self.points * sum(e.share for e in expects) / whole
 
 
 @dataclass(frozen=True)
@@ -130,7 +165,8 @@ class Question:
     functions : tuple of str
         Names that a student writes for it.
     checks : tuple of Check
-        The first is the basic one: where it fails for no known reason, all is lost.
+        The first is the basic one: where all its outputs are wrong for no known reason,
+        all is lost.
     sentences : dict of str to str
         For each known mistake, what to say; of two that fit, the first is told.
     of : dict of str to str
@@ -140,7 +176,9 @@ class Question:
     observer : str
         Looks at a wrong answer for what is odd about it; a name in `OBSERVERS`.
     fatal : tuple of str
-        Mistakes that leave nothing of the question, as a function that does nothing.
+        Mistakes that leave nothing of the outputs they spoil, in each question.
+    parts : tuple of str
+        Mistakes that leave out a part of what is asked: they cost in each question.
     near : tuple of str
         Mistakes that cost half of the question at most.
     breaks : tuple of str
@@ -161,6 +199,7 @@ class Question:
     kind: str = "calls"
     observer: str = ""
     fatal: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
     breaks: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
@@ -298,7 +337,7 @@ def broken_shape(got: Any, value: Any) -> bool:
 
 # --- JSON -----------------------------------------------------------------------------
 
-CLASSES = {c.__name__: c for c in (Call, Expect, Own, Check, Question)}
+CLASSES = {c.__name__: c for c in (Call, Expect, Own, Proof, Check, Question)}
 
 
 def to_json(thing: Any) -> Any:

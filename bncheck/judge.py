@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from bncheck import explain, form
 from bncheck.calls import Outcome
 from bncheck.compare import close, where_it_differs
-from bncheck.form import Check, Finding, Paid, Question, Result, Run
+from bncheck.explain import Evidence
+from bncheck.form import Check, Expect, Finding, Paid, Question, Result, Run
 from bncheck.observe import OBSERVERS
 from bncheck.says import say
 
-MINOR = 0.25  # what a shape that only needs a reshape costs
+MINOR = 0.25  # what a shape that only needs a reshape costs, or less
 
 
 @dataclass(eq=False)
 class Fault:
-    """Why a check failed."""
+    """What is wrong in a check: its outputs, and the mistakes that explain them.
+
+    `known` says whether a mistake may be named: its claim was checked.
+    """
 
     check: Check
     sentence: str
+    expects: list[Expect]
     bugs: set[str] = field(default_factory=set)
+    known: bool = True
     credited: bool = False
     breaks: bool = False
     minor: bool = False
+    stops: bool = False
+
+    @property
+    def unknown(self) -> bool:
+        """Whether no known mistake explains it."""
+        return not (self.bugs or self.minor)
 
 
 def judge(question: Question, run: Run, paid: Paid) -> Result:
     """Judge a question by its calls.
+
+    Each output has a share of its checks. A known mistake costs once, in its dearest
+    check; one that leaves out a part of the answer costs in each question; one that
+    leaves nothing of an output costs all that the output is worth. Other mistakes cost
+    what they spoil, check by check. If no output of the first check is right, or wrong
+    for a known reason, there is nothing.
 
     Parameters
     ----------
@@ -44,33 +64,55 @@ def judge(question: Question, run: Run, paid: Paid) -> Result:
     result : Result
         Score, state, findings and passed categories.
     """
-    faults: list[Fault] = []
-    passed: list[str] = []
-    elsewhere: set[str] = set()
-    basic = question.checks[0]
+    tried: list[tuple[Check, list[Outcome]]] = []
+    lost: list[Fault] = []
     for number, check in enumerate(question.checks):
         try:
-            outcomes = run(check.calls)
-            found = _judge_check(question, check, outcomes, run)
-            if found and check.instead:
-                again = run(check.instead.calls)
-                found = _judge_check(question, check.instead, again, run) and found
+            tried.append(_try(check, run))
         except form.NoAnswerError as error:
-            faults += [Fault(c, str(error)) for c in question.checks[number:]]
+            lost = [_no_answer(c, error) for c in question.checks[number:]]
             break
-        if check is basic and (start := _not_started(question, outcomes)):
+        if not number and (start := _not_started(question, tried[0][1])):
             return Result.of(question, 0.0, form.NOTHING_YET, [Finding("", 0.0, start)])
-        right = explain.refuted(check, outcomes)
-        elsewhere |= right if not found else set()
-        for fault in found:
-            fault.bugs = fault.bugs - right or fault.bugs
+    evidence = Evidence(tried, run)
+    faults: list[Fault] = []
+    passed: list[str] = []
+    for check, outcomes in tried:
+        try:
+            found = _judge_check(question, check, outcomes, evidence)
+        except form.NoAnswerError as error:
+            found = [_no_answer(check, error)]
         faults += found
         if all(f.credited or f.minor for f in found):
             passed.append(check.category)
-    for fault in faults:
-        kept = fault.bugs if fault.check is basic else set()
-        fault.bugs = fault.bugs - elsewhere or kept
-    return _score(question, faults, passed, paid)
+    basic = tried[0][0] if tried else question.checks[0]
+    return _score(question, basic, faults + lost, passed, paid)
+
+
+def _try(check: Check, run: Run) -> tuple[Check, list[Outcome]]:
+    """Make the calls of a check; those of its other form if only these come out."""
+    outcomes = run(check.calls)
+    if check.instead and not _passes(check, outcomes):
+        again = run(check.instead.calls)
+        if _passes(check.instead, again):
+            return check.instead, again
+    return check, outcomes
+
+
+def _passes(check: Check, outcomes: list[Outcome]) -> bool:
+    """Say whether all that is expected comes out, but for axes of length 1."""
+    return all(
+        close(
+            form.squeezed(form.fetch(outcomes[e.call], e.item), e.value),
+            e.value, e.tol, e.floor,
+        )
+        for e in check.expects
+    )  # fmt: skip
+
+
+def _no_answer(check: Check, error: Exception) -> Fault:
+    """Return the fault of a check that could not be run to its end."""
+    return Fault(check, str(error), list(check.expects), stops=True)
 
 
 def _table(question: Question) -> str:
@@ -81,13 +123,13 @@ def _table(question: Question) -> str:
 def _not_started(question: Question, outcomes: list[Outcome]) -> str:
     """Say so when there is no function yet, or one that returns None."""
     calls, of = question.checks[0].calls, _table(question)
-    named = {o.status: c.function for c, o in zip(calls, outcomes, strict=True)}
-    if "missing" in named:
-        glue = named["missing"].startswith("*")
-        name = question.functions[0] if glue else named["missing"].lstrip("=")
-        return say("missing", of=of, function=name)
-    if "stub" in named:
-        return say("stub", of=of, function=named["stub"].lstrip("*="))
+    for status in ("missing", "stub"):
+        for call, outcome in zip(calls, outcomes, strict=True):
+            if outcome.status == status:
+                name = call.function
+                if name.startswith("*") and status == "missing":
+                    name = question.functions[0]
+                return say(status, of=of, function=name.lstrip("*="))
     return ""
 
 
@@ -95,109 +137,119 @@ def _not_started(question: Question, outcomes: list[Outcome]) -> str:
 
 
 def _judge_check(
-    question: Question, check: Check, outcomes: list[Outcome], run: Run
+    question: Question, check: Check, outcomes: list[Outcome], evidence: Evidence
 ) -> list[Fault]:
-    """Return what is wrong in one check: at most one main fault, and one of shape."""
-    fault = _stopped(question, check, outcomes)
+    """Return what is wrong in one check: a fault for each output, and one of shape."""
+    fault = _stopped(question, check, outcomes, evidence)
     if fault:
         return [fault]
-    failing, squeeze = [], ""
+    failing: explain.Failing = []
+    shapes: list[tuple[Expect, str]] = []
     for expect in check.expects:
         got = form.fetch(outcomes[expect.call], expect.item)
         flat = form.squeezed(got, expect.value)
         if not close(flat, expect.value, expect.tol, expect.floor):
             failing.append((expect, flat))
-        elif flat is not got and not squeeze and not expect.loose:
-            shapes = {"got": got.shape, "expected": flat.shape}
-            squeeze = say("squeeze", label=expect.label, **shapes)
-    if failing:
-        return [_explained(question, check, outcomes, failing, run)]
-    return [Fault(check, squeeze, {"shape"}, minor=True)] if squeeze else []
+        elif flat is not got and not expect.loose:
+            sizes = {"got": got.shape, "expected": flat.shape}
+            shapes.append((expect, say("squeeze", label=expect.label, **sizes)))
+    if failing and explain.fits_own_statistics(check, outcomes, failing):
+        wrong = [e for e, _ in failing]
+        return [Fault(check, say("own-statistics"), wrong, credited=True)]
+    right, credit = evidence.own_forward(check, outcomes, failing)
+    faults = [Fault(check, credit, [e], credited=True) for e, _ in right]
+    left = [(e, got) for e, got in failing if all(e is not r for r, _ in right)]
+    faults += [_explained(question, check, e, got, left, evidence) for e, got in left]
+    if shapes:
+        wrong = [e for e, _ in shapes]
+        faults.append(Fault(check, shapes[0][1], wrong, {"shape"}, minor=True))
+    return faults
 
 
-def _stopped(question: Question, check: Check, outcomes: list[Outcome]) -> Fault | None:
+def _stopped(
+    question: Question, check: Check, outcomes: list[Outcome], evidence: Evidence
+) -> Fault | None:
     """Return the fault of a call that gave no result, or not as many as promised."""
-    of = _table(question)
+    of, every = _table(question), list(check.expects)
     for call, outcome in zip(check.calls, outcomes, strict=True):
         name, when = call.function, check.when
         if outcome.status in ("raised", "machine"):
             gaps = {"function": name.lstrip("*="), "error": outcome.error}
-            return Fault(check, say("stopped", when, of=of, **gaps), breaks=True)
+            text = say("stopped", when, of=of, **gaps)
+            bugs = evidence.stop(check, outcome.error)
+            return Fault(check, text, every, bugs, breaks=True, stops=True)
         if outcome.status in ("missing", "stub"):
             told = "gone" if outcome.status == "missing" else "none"
-            return Fault(check, say(told, when, function=name))
+            return Fault(check, say(told, when, function=name), every, stops=True)
         if question.results and outcome.count != len(question.results):
             told = "results" if len(question.results) > 1 else "result"
             names = ", ".join(question.results)
-            return Fault(
-                check, say(told, of=of, count=len(question.results), names=names)
-            )
+            text = say(told, of=of, count=len(question.results), names=names)
+            return Fault(check, text, every, stops=True)
     return None
 
 
 def _explained(
-    question: Question, check: Check, outcomes: list[Outcome], failing: list, run: Run
+    question: Question,
+    check: Check,
+    expect: Expect,
+    got: Any,
+    failing: explain.Failing,
+    evidence: Evidence,
 ) -> Fault:
-    """Name the mistake behind what differs, or say whose fault it is, or where."""
-    if check.own and check.own.out:
-        credit = explain.fits_own_forward(check, outcomes, failing, run)
-        if credit:
-            return Fault(check, credit, credited=True)
-    bugs = explain.explain(failing)
-    if not bugs and explain.fits_own_statistics(check, outcomes, failing):
-        return Fault(check, say("own-statistics"), credited=True)
-    upstream = bugs & {name for expect, _ in failing for name in expect.upstream}
-    if upstream and explain.forward_differs(check, outcomes):
-        return Fault(check, say("own-forward"), credited=True)
-    bugs -= upstream
+    """Name the mistake behind an output that differs, or say where it does."""
+    bugs, known = evidence.names(check, expect, got, failing)
     sentence = ""
-    if not bugs and question.observer:
-        sentence = OBSERVERS[question.observer](check, failing)
-    sentence = sentence or where_it_differs(
-        failing[0][0], failing[0][1], check.when, _table(question)
-    )
-    breaks = any(form.broken_shape(got, expect.value) for expect, got in failing)
-    return Fault(check, sentence, bugs, breaks=breaks)
+    if known and bugs & set(expect.upstream):
+        sentence = say("upstream", check.when, label=expect.label)
+    elif question.observer:
+        sentence = OBSERVERS[question.observer](check, [(expect, got)])
+    sentence = sentence or where_it_differs(expect, got, check.when, _table(question))
+    breaks = form.broken_shape(got, expect.value)
+    return Fault(check, sentence, [expect], bugs, known, breaks=breaks)
 
 
 # --- points ---------------------------------------------------------------------------
 
 
 def _score(
-    question: Question, faults: list[Fault], passed: list[str], paid: Paid
+    question: Question,
+    basic: Check,
+    faults: list[Fault],
+    passed: list[str],
+    paid: Paid,
 ) -> Result:
-    """Let each mistake cost once: known ones their dearest check, others each check."""
-    basic = question.checks[0]
-    left = [f for f in faults if not f.credited]
+    """Let each known mistake cost once, and others what they spoil."""
     credited = [f for f in faults if f.credited]
+    left = [f for f in faults if not f.credited]
+    groups: list[tuple[str, list[Fault]]] = []
+    while bug := _most_common(question, left):
+        groups.append((bug, [f for f in left if bug in _roots(question, f)]))
+        left = [f for f in left if bug not in _roots(question, f)]
 
     def follows(fault: Fault) -> bool:
         """Say whether a fault of shape follows from a mistake that is paid."""
         return fault.breaks and not paid.functions.isdisjoint(question.functions)
 
-    def nothing_left(sentence: str, bug: str | None = None) -> Result:
-        lost = Finding(basic.category, -question.points, sentence, bug)
+    fatal = [(bug, mine) for bug, mine in groups if bug in question.fatal]
+    gone = [f for f in left if f.unknown and not follows(f)]
+    gone += [f for _, mine in fatal for f in mine]
+    first = [f for f in gone if f.check is basic]
+    nowhere = len(faults) >= len(question.checks) and all(f.stops for f in faults)
+    spoilt = [e for f in first for e in f.expects]
+    if nowhere or (first and basic.worth(spoilt) > basic.points - 1e-9):
+        named = fatal[0][0] if fatal else None
+        told = (first or faults)[0].sentence
+        told = _sentence(question, *fatal[0]) if fatal else told
+        lost = Finding(basic.category, -question.points, told, named)
         return Result.of(question, 0.0, form.NOT_YET, [lost])
-
-    for fault in left:
-        if fault.check is basic and not fault.bugs and not follows(fault):
-            return nothing_left(fault.sentence)
     findings: list[Finding] = []
-    while bug := _most_common(question, left):
-        mine = [f for f in left if bug in _roots(question, f)]
-        left = [f for f in left if f not in mine]
-        finding = _priced(question, bug, mine, paid)
-        if bug in question.fatal and any(f.check is basic for f in mine):
-            return nothing_left(finding.sentence, bug)
-        findings.append(finding)
+    for bug, mine in groups:
+        findings.append(_priced(question, bug, mine, paid))
         paid.mistakes.setdefault(bug, question.key)
         if bug in question.breaks:
             paid.functions |= set(question.functions)
-    for fault in left:
-        cost, sentence = fault.check.points, fault.sentence
-        if follows(fault):
-            cost, sentence = 0.0, say("follows", sentence=sentence)
-        findings.append(Finding(fault.check.category, -cost or 0.0, sentence))
+    findings += _unknown(left, basic, follows)
     findings += [Finding(f.check.category, 0.0, f.sentence) for f in credited[:1]]
     score = max(0.0, question.points + sum(f.points for f in findings))
     if len(findings) == bool(credited):  # nothing, or what another function caused
@@ -223,17 +275,78 @@ def _most_common(question: Question, left: list[Fault]) -> str:
     return min(counts, key=rank, default="")
 
 
-def _priced(question: Question, bug: str, mine: list[Fault], paid: Paid) -> Finding:
-    """Let a mistake cost its dearest check, or nothing if it has cost before."""
-    dearest = max(mine, key=lambda f: f.check.points)
-    cost = MINOR if dearest.minor else dearest.check.points
-    if bug in question.near:
-        cost = min(cost, question.points / 2)
+def _worths(faults: list[Fault]) -> list[tuple[float, Fault]]:
+    """Return what faults spoil in each check, with the first fault there."""
+    checks: dict[int, list[Fault]] = {}
+    for fault in faults:
+        checks.setdefault(id(fault.check), []).append(fault)
+    return [
+        (_worth(mine[0].check, [e for f in mine for e in f.expects]), mine[0])
+        for mine in checks.values()
+    ]
+
+
+def _worth(check: Check, expects: list[Expect]) -> float:
+    return check.points if len(expects) == len(check.expects) else check.worth(expects)
+
+
+def _sentence(question: Question, bug: str, mine: list[Fault]) -> str:
+    """Return what to say of a mistake: its own sentence only where it is checked."""
+    sure = [f for f in mine if f.known] or mine
+    dearest = max(sure, key=lambda f: f.check.points)
+    if not dearest.known:
+        return dearest.sentence
     forms = sorted(b for b in dearest.bugs if question.of.get(b, b) == bug)
     said = question.sentences
-    sentence = said.get(forms[0], said.get(bug, dearest.sentence))
-    if bug in paid.mistakes:
+    return said.get(forms[0], said.get(bug, dearest.sentence))
+
+
+def _priced(question: Question, bug: str, mine: list[Fault], paid: Paid) -> Finding:
+    """Let a mistake cost its dearest check, or nothing if it has cost before."""
+    cost, dearest = max(_worths(mine), key=lambda pair: pair[0])
+    if dearest.minor:
+        cost = min(cost, MINOR)
+    if bug in question.fatal:
+        spoilt = {e.label for f in mine for e in f.expects}
+        cost = sum(
+            c.worth([e for e in c.expects if e.label in spoilt])
+            for c in question.checks
+            if any(e.label in spoilt for e in c.expects)
+        )
+    if bug in question.near:
+        cost = min(cost, question.points / 2)
+    known = any(f.known for f in mine)
+    sentence = _sentence(question, bug, mine)
+    if bug in paid.mistakes and bug not in (*question.fatal, *question.parts):
         told = {"sentence": sentence, "question": paid.mistakes[bug]}
         sentence, cost = say("paid", **told), 0.0
     category = "shape" if dearest.minor else dearest.check.category
-    return Finding(category, -cost or 0.0, sentence, bug)
+    return Finding(category, _lost(cost), sentence, bug if known else None)
+
+
+def _unknown(
+    left: list[Fault], basic: Check, follows: Callable[[Fault], bool]
+) -> list[Finding]:
+    """Let other faults cost what they spoil.
+
+    There is one finding for what the basic check finds, and all that goes with it.
+    """
+    findings = []
+    for fault in [f for f in left if follows(f)]:
+        told = say("follows", sentence=fault.sentence)
+        findings.append(Finding(fault.check.category, 0.0, told))
+    left = [f for f in left if not follows(f)]
+    for first in [f for f in left if f.check is basic]:
+        labels = {e.label for e in first.expects}
+        mine = [f for f in left if labels >= {e.label for e in f.expects}]
+        left = [f for f in left if f not in mine]
+        cost = sum(worth for worth, _ in _worths(mine))
+        findings.append(Finding(basic.category, _lost(cost), first.sentence))
+    for cost, fault in _worths(left):
+        findings.append(Finding(fault.check.category, _lost(cost), fault.sentence))
+    return findings
+
+
+def _lost(cost: float) -> float:
+    """Return points as a finding holds them, in hundredths."""
+    return -round(cost, 2) or 0.0

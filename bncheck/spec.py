@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck.calls import Call, run_calls
-from bncheck.form import Check, Expect, Own, Question, fetch
+from bncheck.explain import head
+from bncheck.form import Check, Expect, Own, Proof, Question, fetch
 from bncheck.toys import TOYS
 
 Namespace = dict[str, Any]
@@ -39,6 +40,8 @@ class Mistake(NamedTuple):
         The mistake of which this is another form.
     near : bool
         It costs half of the question at most.
+    part : bool
+        It leaves out a part of what is asked, and costs in each question.
     breaks : bool
         It gives results of other shapes, so that what is called later may stop.
     """
@@ -47,6 +50,7 @@ class Mistake(NamedTuple):
     edits: tuple[tuple[str, str], ...]
     of: str = ""
     near: bool = False
+    part: bool = False
     breaks: bool = False
 
 
@@ -126,6 +130,8 @@ class Right:
         loose: Sequence[str] = (),
         own: Own | None = None,
         forward: tuple[int, float, float] | None = None,
+        shares: Mapping[str, float] = {},
+        proofs: Sequence[Proof] = (),
     ) -> Check:
         """Expect of some calls what the right functions give; know what mistakes give.
 
@@ -149,6 +155,10 @@ class Right:
         forward : tuple of (int, float, float), optional
             For gradients: the call of the forward function, the step h of `Own`, and
             how near its output must be to the right one.
+        shares : mapping of str to float
+            Weights of the labels; with none, any of them costs the whole check.
+        proofs : sequence of Proof
+            What mistakes of ``whatever`` need to be named.
         """
         last = len(calls) - 1
         places = {
@@ -185,7 +195,7 @@ class Right:
             )
             return Expect(
                 call, item, value, label, tol, wrong, tuple(weak), upstream,
-                floor=floor, loose=label in loose,
+                floor=floor, loose=label in loose, share=shares.get(label, 0.0),
             )  # fmt: skip
 
         if forward:
@@ -193,7 +203,16 @@ class Right:
             own = Own(expected(call, 0, "out", near), h)
         expects = tuple(expected(*place, label, tol) for label, place in places.items())
         when = self.says.get("when", {}).get(category, "")
-        return Check(category, points, tuple(made), expects, own, when)
+        stops = {
+            name: head(outcome.error)
+            for name, outcomes in others.items()
+            for outcome in reversed(outcomes)
+            if outcome.status == "raised"
+        }
+        return Check(
+            category, points, tuple(made), expects, own, when, stops=stops,
+            proofs=tuple(proofs),
+        )  # fmt: skip
 
     def question(
         self, key: str, checks: Iterable[Check], first: Mapping[str, str] = {},
@@ -210,6 +229,7 @@ class Right:
         of = {m.name: m.of for m in self.mistakes if m.of}
         expects = [expect for check in checks for expect in check.expects]
         seen = {n for e in expects for n in (*e.wrong, *e.whatever)}
+        seen |= {n for check in checks for n in check.stops}
         seen -= {n for e in expects for n in e.upstream}
         silent = {of.get(name, name) for name in seen} - set(told)
         if silent:
@@ -221,6 +241,7 @@ class Right:
             "sentences": {name: told[name] for name in names if name in told},
             "of": of,
             "near": tuple(m.name for m in self.mistakes if m.near),
+            "parts": tuple(m.name for m in self.mistakes if m.part),
             "breaks": tuple(m.name for m in self.mistakes if m.breaks),
             "right": self.says.get("right", ""),
         }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bncheck.calls import Handle
-from bncheck.explain import refuted
+from bncheck.explain import Evidence
 from bncheck.form import Paid, from_json, to_json
 from bncheck.judge import judge
 from bncheck.kinds import Notebook
@@ -102,10 +102,8 @@ def test_a_mistake_upstream_is_not_the_mistake_of_the_function_called():
 
 def test_a_right_gradient_clears_no_mistake_of_the_function_before_it():
     back = question().checks[2]
-    assert (
-        refuted(back, Notebook({"scale": scale, "unscale": unscale})(back.calls))
-        == set()
-    )
+    run = Notebook({"scale": scale, "unscale": unscale})
+    assert Evidence([(back, run(back.calls))], run).refuted == set()
 
 
 def root_of(factor):
