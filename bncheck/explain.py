@@ -73,17 +73,22 @@ class Evidence:
         return names - self.refuted
 
     def names(
-        self, check: Check, expect: Expect, got: Any, failing: Failing
+        self, check: Check, outcomes: list[Outcome], failing: Failing, number: int
     ) -> tuple[set[str], bool]:
         """Return the mistakes that give a wrong answer, and whether that is checked.
 
         A mistake that other answers contradict is there, too, if no other fits: the
-        answer costs what the mistake costs, but it is not named.
+        answer costs what the mistake costs, but it is not named. What stands here of a
+        gradient holds for a right forward function, so only the mistake of a wrong one
+        is named.
         """
-        above = set(expect.upstream) - self.forward
-        fit = _nearest(got, expect, above)
-        if fit - self.refuted:
-            return fit - self.refuted, True
+        expect, got = failing[number]
+        fit = _nearest(got, expect, set(expect.upstream) - self.forward)
+        sure = fit - self.refuted
+        if forward_differs(check, outcomes):
+            sure &= self.forward
+        if sure:
+            return sure, True
         twins = [e for e, _ in failing if e.label == expect.label and not e.whatever]
         weak = set() if twins else self._weak(check, expect)
         return (weak, True) if weak else (fit, False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from bncheck import explain, form
 from bncheck.calls import Outcome
@@ -159,7 +158,10 @@ def _judge_check(
     right, credit = evidence.own_forward(check, outcomes, failing)
     faults = [Fault(check, credit, [e], credited=True) for e, _ in right]
     left = [(e, got) for e, got in failing if all(e is not r for r, _ in right)]
-    faults += [_explained(question, check, e, got, left, evidence) for e, got in left]
+    faults += [
+        _explained(question, check, outcomes, left, number, evidence)
+        for number in range(len(left))
+    ]
     if shapes:
         wrong = [e for e, _ in shapes]
         faults.append(Fault(check, shapes[0][1], wrong, {"shape"}, minor=True))
@@ -192,13 +194,14 @@ def _stopped(
 def _explained(
     question: Question,
     check: Check,
-    expect: Expect,
-    got: Any,
+    outcomes: list[Outcome],
     failing: explain.Failing,
+    number: int,
     evidence: Evidence,
 ) -> Fault:
     """Name the mistake behind an output that differs, or say where it does."""
-    bugs, known = evidence.names(check, expect, got, failing)
+    expect, got = failing[number]
+    bugs, known = evidence.names(check, outcomes, failing, number)
     sentence = ""
     if known and bugs & set(expect.upstream):
         sentence = say("upstream", check.when, label=expect.label)

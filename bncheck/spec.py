@@ -40,6 +40,8 @@ class Mistake(NamedTuple):
         The mistake of which this is another form.
     near : bool
         It costs half of the question at most.
+    grave : bool
+        It leaves nothing of the outputs that it spoils, in each question.
     part : bool
         It leaves out a part of what is asked, and costs in each question.
     breaks : bool
@@ -50,6 +52,7 @@ class Mistake(NamedTuple):
     edits: tuple[tuple[str, str], ...]
     of: str = ""
     near: bool = False
+    grave: bool = False
     part: bool = False
     breaks: bool = False
 
@@ -57,6 +60,14 @@ class Mistake(NamedTuple):
 def mistake(name: str, *texts: str, **more: Any) -> Mistake:
     """Make a mistake from old and new pieces of source, in turn."""
     return Mistake(name, tuple(zip(texts[::2], texts[1::2], strict=True)), **more)
+
+
+def alone(made: Mistake, *names: str) -> list[Mistake]:
+    """Return a mistake of several edits, and a form of it with each edit alone."""
+    root = made.of or made.name
+    forms = zip(names, made.edits, strict=True)
+    return [made, *(made._replace(name=f"{made.name}-{name}", edits=(edit,), of=root)
+                    for name, edit in forms)]  # fmt: skip
 
 
 class Right:
@@ -229,7 +240,6 @@ class Right:
         of = {m.name: m.of for m in self.mistakes if m.of}
         expects = [expect for check in checks for expect in check.expects]
         seen = {n for e in expects for n in (*e.wrong, *e.whatever)}
-        seen |= {n for check in checks for n in check.stops}
         seen -= {n for e in expects for n in e.upstream}
         silent = {of.get(name, name) for name in seen} - set(told)
         if silent:
@@ -241,6 +251,7 @@ class Right:
             "sentences": {name: told[name] for name in names if name in told},
             "of": of,
             "near": tuple(m.name for m in self.mistakes if m.near),
+            "fatal": tuple(m.name for m in self.mistakes if m.grave),
             "parts": tuple(m.name for m in self.mistakes if m.part),
             "breaks": tuple(m.name for m in self.mistakes if m.breaks),
             "right": self.says.get("right", ""),

@@ -6,7 +6,7 @@ import numpy as np
 
 from bncheck.calls import Handle
 from bncheck.form import Check, Own, Question
-from bncheck.spec import Right
+from bncheck.spec import Right, alone
 from bncheck.spec import mistake as M
 from coursework.questions import shared
 from coursework.questions.shared import BASIC, Norm, Rng, batch, parameters, sentences
@@ -40,6 +40,14 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 STATISTICS = "mu = x.mean(0)\naway = x - mu\nvar = (away**2).mean(0)"
 CENTRED, VAR = "mu = x.mean(0)\naway = x - mu", "(away**2).mean(0)"
 HAT, OUT, EPS = "away / std", "gamma * x_hat + beta", 'bn_param.get("eps", 1e-5)'
+MOMENTUM = 'bn_param.get("momentum", 0.9)'
+DEFAULTS = [
+    M("default-eps", EPS, 'bn_param.get("eps", 1e-3)'),
+    *(M(f"default-eps-{k}", EPS, f'bn_param.get("eps", {v})', of="default-eps")
+      for k, v in {"0": 0.0, "8": 1e-8, "4": 1e-4, "1": 0.1}.items()),
+    M("eps-required", EPS, 'bn_param["eps"]'),
+    M("momentum-required", MOMENTUM, 'bn_param["momentum"]'),
+]  # fmt: skip
 TRAIN = Right(batchnorm_forward, says=sentences("ps1", "q1"), mistakes=[
     M("sample-variance", VAR, "x.var(0, ddof=1)"),
     *shared.spread_mistakes(),
@@ -53,11 +61,10 @@ TRAIN = Right(batchnorm_forward, says=sentences("ps1", "q1"), mistakes=[
       "mu = x.mean()\naway = x - mu\nvar = (away**2).mean()", breaks=True),
     *shared.affine_mistakes(),
     M("one-pass-variance"),
-    M("input-overwritten"),
+    *shared.overwritten("gamma", "beta"),
     M("running-in-training", HAT,
       '(x - bn_param["running_mean"]) / np.sqrt(bn_param["running_var"] + eps)'),
-    M("default-eps", EPS, 'bn_param.get("eps", 1e-3)'),
-    M("default-eps-4", EPS, 'bn_param.get("eps", 1e-4)', of="default-eps"),
+    *DEFAULTS,
     M("single-precision", CENTRED, "x = x.astype(np.float32)\nmu = x.mean(0)\n"
       "away = (x - mu).astype(np.float64)"),
     M("single-precision-x", CENTRED, "x = x.astype(np.float32).astype(np.float64)\n"
@@ -70,7 +77,8 @@ TRAIN = Right(batchnorm_forward, says=sentences("ps1", "q1"), mistakes=[
 
 def in_training(rng, x, gamma, beta, eps):
     """Return the arguments of a call in training mode."""
-    return x, gamma, beta, {"mode": "train"} | ({} if eps is None else {"eps": eps})
+    given = {} if eps is None else {"eps": eps, "momentum": 0.9}
+    return x, gamma, beta, {"mode": "train"} | given
 
 
 def train(rng: Rng) -> Question:
@@ -81,12 +89,13 @@ def train(rng: Rng) -> Question:
         x[:, 2] = 2.5
 
     def shrink(x):  # for another default of eps to show
-        x *= 0.3
+        x *= 0.01
 
     return TRAIN.question("ps1.q1", [
-        norm.output(rng, "values", 1.25, (7, 4)),
+        norm.output(rng, "values", 1.0, (7, 4)),
         norm.output(rng, "eps", 0.5, (6, 5), shared.large_eps(rng)),
-        norm.output(rng, "N and D differ", 0.25, (3, 5), None, shrink),
+        norm.output(rng, "default eps", 0.25, (6, 3), None, shrink),
+        norm.output(rng, "N and D differ", 0.25, (3, 5), None),
         norm.output(rng, "constant feature", 0.25, (6, 4), change=constant),
         norm.output(rng, "large mean", 0.25, (8, 3), None),
         norm.kept(rng, 0.25, (5, 3), None, ("x", "gamma", "beta")),
@@ -101,7 +110,7 @@ START_MEAN, START_VAR = START.format("mean"), START.format("var")
 KEEP = 'bn_param["running_{0}"] = momentum * running_{0} + (1 - momentum) * {1}'
 KEEP_MEAN, KEEP_VAR = KEEP.format("mean", "mu"), KEEP.format("var", "var")
 BOTH = f"{KEEP_MEAN}\n{KEEP_VAR}"
-MOMENTUM, NEW = 'bn_param.get("momentum", 0.9)', "(1 - momentum) * var"
+NEW = "(1 - momentum) * var"
 
 
 def kept_as(mean: str, var: str) -> str:
@@ -116,10 +125,15 @@ def blend(old: str, new: str) -> str:
     )
 
 
+SWAP = "(1 - momentum) * running_{0} + momentum * {1}"
+OUTPUT = "(gamma * away / std + beta)"
 RUNNING = Right(batchnorm_forward, says=sentences("ps1", "q2"), mistakes=[
     M("momentum-swapped", BOTH, blend("(1 - momentum)", "momentum")),
+    *(M(f"momentum-swapped-{k}", KEEP.format(k, v).partition(" = ")[2],
+        SWAP.format(k, v), of="momentum-swapped")
+      for k, v in (("mean", "mu"), ("var", "var"))),
     M("last-batch-kept", BOTH, kept_as("mu", "var")),
-    M("never-written", BOTH, kept_as("running_mean", "running_var")),
+    M("never-written", BOTH, kept_as("running_mean", "running_var"), grave=True),
     M("never-written-absent", BOTH, "pass", of="never-written"),
     M("mean-never-written", KEEP_MEAN, 'bn_param["running_mean"] = running_mean'),
     M("mean-never-written-absent", KEEP_MEAN, "pass", of="mean-never-written"),
@@ -128,7 +142,18 @@ RUNNING = Right(batchnorm_forward, says=sentences("ps1", "q2"), mistakes=[
     M("std-not-var-stored", NEW, "(1 - momentum) * np.sqrt(var)"),
     M("std-not-var-stored-eps", NEW, "(1 - momentum) * std", of="std-not-var-stored"),
     M("eps-stored", NEW, "(1 - momentum) * (var + eps)"),
+    M("inverse-std-stored", NEW, "(1 - momentum) / std"),
     M("sample-variance", NEW, "(1 - momentum) * x.var(0, ddof=1)"),
+    *alone(M("output-statistics", "(1 - momentum) * mu",
+             f"(1 - momentum) * {OUTPUT}.mean(0)",
+             NEW, f"(1 - momentum) * {OUTPUT}.var(0)"), "mean", "var"),
+    M("variance-around-running-mean", NEW,
+      '(1 - momentum) * ((x - bn_param["running_mean"]) ** 2).mean(0)'),
+    M("variance-around-running-mean-old", NEW,
+      "(1 - momentum) * ((x - running_mean) ** 2).mean(0)",
+      of="variance-around-running-mean"),
+    M("variance-around-running-mean-used", VAR, "((x - running_mean) ** 2).mean(0)",
+      of="variance-around-running-mean"),
     M("momentum-fixed", MOMENTUM, "0.9"),
     M("weights-not-one", BOTH, blend("momentum", "1")),
     M("starts-at-batch", f"{START_MEAN}\n{START_VAR}",
@@ -153,13 +178,17 @@ RUNNING = Right(batchnorm_forward, says=sentences("ps1", "q2"), mistakes=[
       breaks=True),
     M("stats-over-all-one", STATISTICS, "mu = x.mean()\naway = x - mu\nvar = x.var()",
       of="stats-over-all"),
+    M("stats-over-all-mean", "(1 - momentum) * mu", "(1 - momentum) * mu.mean()",
+      of="stats-over-all"),
     M("sum-not-variance", VAR, "(away**2).sum(0)"),
     M("variance-around-zero", VAR, "(x**2).mean(0)"),
     M("mean-distance", VAR, "np.abs(away).mean(0) ** 2"),
     M("parameters-changed"),
     M("start-ignored", f"{START_MEAN}\n{START_VAR}",
       "running_mean, running_var = np.zeros(x.shape[1]), np.zeros(x.shape[1])"),
+    *DEFAULTS[-2:],
 ])  # fmt: skip
+SHARES = {"running_mean": 1.0, "running_var": 1.0}
 STORED = {f"running_{k}": f"arg3.running_{k}" for k in ("mean", "var")}
 
 
@@ -181,11 +210,11 @@ def running(rng: Rng) -> Question:
     given = {"mode": "train", "momentum": 0.7, "eps": 0.25}
     entries = {name: f"arg3.{name}" for name in given}
     return RUNNING.question("ps1.q2", [
-        RUNNING.check("values", 1.0, first, STORED, own=Own()),
-        RUNNING.check("momentum", 0.75, calls, STORED, own=Own()),
+        RUNNING.check("values", 1.0, first, STORED, own=Own(), shares=SHARES),
+        RUNNING.check("momentum", 0.75, calls, STORED, own=Own(), shares=SHARES),
         RUNNING.check("state unchanged", 0.25, [(FORWARD, x, gamma, beta, given)],
                       entries, 0.0, whatever=["parameters-changed"]),
-    ], fatal=("never-written",))  # fmt: skip
+    ])  # fmt: skip
 
 
 # --- q3: test mode --------------------------------------------------------------------
@@ -197,8 +226,9 @@ EVALUATION = Right(batchnorm_forward, says=sentences("ps1", "q3"), mistakes=[
     *shared.spread_mistakes("running_var", "(x - running_mean) / root"),
     *shared.affine_mistakes("test_hat"),
     M("input-overwritten"),
-    M("default-eps", EPS, 'bn_param.get("eps", 1e-3)'),
-    M("default-eps-4", EPS, 'bn_param.get("eps", 1e-4)', of="default-eps"),
+    *DEFAULTS[:-1],
+    M("start-ignored", f"{START_MEAN}\n{START_VAR}",
+      "running_mean, running_var = np.zeros(x.shape[1]), np.zeros(x.shape[1])"),
     M("eval-batch-stats", MOVED, "x - x.mean(0)", ROOT, "np.sqrt(x.var(0) + eps)"),
     M("batch-mean", MOVED, "x - x.mean(0)"),
     M("batch-variance", ROOT, "np.sqrt(x.var(0) + eps)"),
@@ -352,6 +382,7 @@ def corrected_statistics(batches, momentum):
 
 
 SHARE, RETURN = "momentum ** len(batches)", "return mean / share, var / share"
+HALVES = {"mean": 1.0, "var": 1.0}
 SWAPPED = "mean = (1 - momentum) * mean + momentum * x.mean(0)\n"
 SWAPPED += "var = (1 - momentum) * var + momentum * x.var(0)"
 BLEND = "mean = momentum * mean + (1 - momentum) * x.mean(0)\n"
@@ -361,7 +392,8 @@ STARTUP = Right(corrected_statistics, says=sentences("ps1", "startup"), mistakes
     M("sample-variance", "x.var(0)", "x.var(0, ddof=1)"),
     M("one-pass-variance"),
     M("input-overwritten"),
-    M("not-corrected", RETURN, "return mean, var"),
+    *alone(M("not-corrected", "mean / share", "mean", "var / share", "var"),
+           "mean", "var"),
     M("last-only", RETURN, "return x.mean(0), x.var(0)"),
     M("mean-of-means", RETURN, "return batches.mean((0, 1)), batches.var(1).mean(0)"),
     M("power-off", SHARE, "momentum ** (len(batches) + 1)"),
@@ -382,9 +414,9 @@ def startup(rng: Rng) -> Question:
     def averages(category: str, points: float, call: tuple, tol: float = 1e-6,
                  weak: tuple[str, ...] = ()) -> Check:  # fmt: skip
         places = {"mean": 0, "var": 1}
-        return STARTUP.check(
-            category, points, [call], places, tol, whatever={"var": weak}
-        )
+        proofs = shared.one_pass(STARTUP, call, 1, {"var": 1}) if weak else ()
+        return STARTUP.check(category, points, [call], places, tol, shares=HALVES,
+                             whatever={"var": weak}, proofs=proofs)  # fmt: skip
 
     weak = ("one-pass-variance",)
     return STARTUP.question("ps1.q4", [

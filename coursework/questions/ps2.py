@@ -15,7 +15,7 @@ from bncheck.form import Check, Question
 from bncheck.spec import Mistake, Right
 from bncheck.spec import mistake as M
 from coursework.questions import shared
-from coursework.questions.ps1 import FORWARD, OUT, TRAIN, batchnorm_forward, in_training
+from coursework.questions.ps1 import FORWARD, TRAIN, batchnorm_forward, in_training
 from coursework.questions.shared import BASIC, DGAMMA, DX, G, Rng, batch, sentences
 
 GRADIENTS = {"dx": 0, "dgamma": 1, "dbeta": 2}
@@ -55,13 +55,21 @@ BACKWARD = [
       of="dgamma-uses-out"),
     M("dgamma-uses-out-cache-scaled", CACHE, f"{CACHE}\nx_hat = gamma * x_hat",
       of="dgamma-uses-out"),
+    *(M(f"cache-order-{k}", CACHE, f"{v} = cache", of="cache-order") for k, v in {
+        "std-var": "x, mu, std, eps, var, x_hat, gamma, beta",
+        "std-gamma": "x, mu, var, eps, gamma, x_hat, std, beta",
+        "x-hat-x": "x_hat, mu, var, eps, std, x, gamma, beta",
+    }.items()),
+    M("cache-order-centred", CACHE, f"{CACHE}\nx_hat = x - mu", of="cache-order"),
     M("second-call"),
 ]  # fmt: skip
 
 
 def layer(question: str, name: str) -> Right:
     """Return the functions of a question, with all mistakes that a gradient shows."""
-    upstream = [m for m in TRAIN.mistakes if m.edits and m.edits[0][0] != OUT]
+    upstream = [
+        m for m in TRAIN.mistakes if m.edits and not m.name.startswith("zero-filled")
+    ]
     return Right(
         batchnorm_forward, batchnorm_backward, says=sentences("ps2", question),
         mistakes=[*BACKWARD, *upstream], called={"batchnorm_backward": name},
@@ -92,6 +100,7 @@ def gradients(rng: Rng, key: str, right: Right, *points: float) -> Question:
         [forward, backward, other, backward, (name, 2 * backward[1], Handle(2, 1))],
         first | later, BASIC, whatever=dict.fromkeys(later, ("second-call",)),
         forward=(0, 1e-5, 1e-7), floor=SMALL,
+        shares={f"{k} again": v for k, v in shared.GRADIENT_SHARES.items()},
     )  # fmt: skip
     return right.question(key, [
         norm.gradients(rng, "values", points[0], (7, 4)),
@@ -196,8 +205,8 @@ CHECKER = Right(check_gradient, says=sentences("ps2", "q3"), mistakes=[
     M("tol-ignored-above", VERDICT, "worst <= min(tol, 1e-6) * size", of="tol-ignored"),
     M("tol-ignored-below", VERDICT, "worst <= max(tol, 1e-6) * size", of="tol-ignored"),
     M("h-ignored", BEGIN, f"h = 1e-5\n{BEGIN}"),
-    M("always-true", VERDICT, "True"),
-    M("always-false", VERDICT, "False"),
+    M("always-true", grave=True),
+    M("always-false", grave=True),
     M("absolute-tolerance", VERDICT, "worst <= tol"),
     M("absolute-tolerance-loose", VERDICT, "worst <= 1e-4 + tol * size",
       of="absolute-tolerance"),
@@ -210,7 +219,7 @@ CHECKER = Right(check_gradient, says=sentences("ps2", "q3"), mistakes=[
     M("one-sided", "(above - below) / (2 * h)", "(above - f(x)) / h"),
     M("x-overwritten", "x[i] = kept", "pass"),
     M("average-taken", f"{WORST}.max()", f"{WORST}.mean() / 100"),
-    M("verdict-turned", VERDICT, "worst > tol * size"),
+    M("verdict-turned", VERDICT, "worst > tol * size", grave=True),
 ])  # fmt: skip
 
 
@@ -230,8 +239,11 @@ def verdicts(
     """Look at verdicts on gradients; ``weak`` may explain the first."""
     calls = [("check_gradient", Remote(f), *args) for f, *args in cases]
     places = {str(i): (i, 0) for i in range(len(calls))}
-    check = CHECKER.check(category, points, calls, places, 0.0, whatever={"0": weak})
-    return labelled(check, "the verdict")
+    check = CHECKER.check(category, points, calls, places, 0.0)
+    symptoms = {True: ("always-false",), False: ("always-true",)}
+    expects = [replace(e, whatever=symptoms[e.value]) for e in check.expects]
+    expects[0] = replace(expects[0], whatever=(*expects[0].whatever, *weak))
+    return labelled(replace(check, expects=tuple(expects)), "the verdict")
 
 
 def checker(rng: Rng) -> Question:
@@ -247,7 +259,7 @@ def checker(rng: Rng) -> Question:
     diagonal = x * (1 + 2 * weights(x) ** 2)
     rough = (1e-5, 2e-4)  # a rough quotient passes
     # What differs only a little from central differences may fail here, or not.
-    near = ("always-false", "one-sided", "x-overwritten", "verdict-turned")
+    near = ("one-sided", "x-overwritten", "verdict-turned")
     return CHECKER.question("ps2.q3", [
         verdicts("values", 1.25, *(("coupled", x, d, *rough) for d in (a, -a, spot))),
         verdicts("planted bugs", 0.5, ("cubes", y, b), ("cubes", y, last),
@@ -264,7 +276,7 @@ def checker(rng: Rng) -> Question:
         CHECKER.check("no mutation", 0.25,
                       [("check_gradient", Remote("coupled"), x, a)],
                       {"x": "arg1"}, 0.0, whatever=["x-overwritten"]),
-    ], fatal=("always-true", "always-false", "verdict-turned"))  # fmt: skip
+    ])  # fmt: skip
 
 
 # --- q4: the gradient of the term variant ---------------------------------------------
@@ -282,7 +294,8 @@ def variant(function, extra, mistakes: list[Mistake]) -> Callable[[Rng], Questio
         return name, rng.normal(size=x.shape) + 0.3, x, gamma, eps, extra(rng, x)
 
     def check(category: str, points: float, call: tuple, tol: float = BASIC) -> Check:
-        return right.check(category, points, [call], GRADIENTS, tol, floor=SMALL)
+        return right.check(category, points, [call], GRADIENTS, tol, floor=SMALL,
+                           shares=shared.GRADIENT_SHARES)  # fmt: skip
 
     def draw(rng: Rng) -> Question:
         places = {"dout": "arg0", "x": "arg1"}
@@ -347,8 +360,11 @@ weighted = variant(weighted_batchnorm_backward, shared.row_weights, [
     M("plain-paths", MEAN_PATH, "g.mean(0)", VAR_PATH, "x_hat * (g * x_hat).mean(0)"),
     M("weights-in-sums", MEAN_PATH, "(share * g).sum(0)",
       VAR_PATH, "x_hat * (share * g * x_hat).sum(0)"),
-    M("dgamma-weighted", CALL,
-      f"{CALL}[0], *{CALL.replace('dout', 'w[:, None] * dout')}[1:]"),
+    *(M(f"dgamma-weighted{k}", CALL, f"(lambda a, b: {v})({CALL}, "
+        f"{CALL.replace('dout', 'w[:, None] * dout')})",
+        of="dgamma-weighted" if k else "")
+      for k, v in {"": "(a[0], *b[1:])", "-dgamma": "(a[0], b[1], a[2])",
+                   "-dbeta": "(*a[:2], b[2])"}.items()),
 ])  # fmt: skip
 
 

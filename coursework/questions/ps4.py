@@ -10,7 +10,7 @@ import numpy as np
 
 from bncheck.calls import Handle
 from bncheck.form import Check, Question
-from bncheck.spec import Mistake, Right
+from bncheck.spec import Mistake, Right, alone
 from bncheck.spec import mistake as M
 from coursework.questions import ps1, ps2, shared
 from coursework.questions.ps1 import batchnorm_forward
@@ -99,8 +99,15 @@ if bn_param["mode"] == "train":
     away = x - x.mean(AXES, keepdims=True)
     x_hat = away / np.sqrt((away**2).mean(AXES, keepdims=True) + cache[3])
     out = gamma * to_rows(x_hat) + beta"""
-AXES = {"per-pixel": "0", "per-image": "(2, 3)", "over-channels": "1"}
-NOT_HERE = ("stats-over", "default-eps", "zero-filled", "single-precision")
+AXES = {"per-pixel": "0", "per-image": "(2, 3)", "over-channels": "1",
+        "channels-last": "(0, 1, 2)", "channels-third": "(0, 1, 3)"}  # fmt: skip
+NOT_HERE = (
+    "stats-over",
+    "default-eps",
+    "momentum-required",
+    "zero-filled",
+    "single-precision",
+)
 ONE_STEP = ("momentum-swapped", "last-batch-kept", "never", "mean-never", "mean-var",
             "var-never", "std-not-var", "eps-stored", "starts-at-one")  # fmt: skip
 TRAINING, TESTING = (
@@ -115,7 +122,7 @@ MAPPED = Right(
     mistakes=[
         *mixes(),
         *(M(k, RUN, OVER.replace("AXES", v), breaks=True) for k, v in AXES.items()),
-        *TRAINING, M("input-overwritten"),
+        *TRAINING, *shared.overwritten("gamma"),
         *(m for m in ps1.RUNNING.mistakes if m.name.startswith(ONE_STEP)),
         M("sample-variance-stored", ps1.NEW, "(1 - momentum) * x.var(0, ddof=1)",
           of="sample-variance"),
@@ -143,7 +150,8 @@ def spatial(rng: Rng) -> Question:
         norm.output(rng, "values", 0.75, (2, 3, 4, 5)),
         norm.output(rng, "eps", 0.5, (3, 2, 2, 4), shared.large_eps(rng), CHANNEL),
         norm.output(rng, "H and W differ", 0.25, (1, 4, 2, 6)),
-        MAPPED.check("running statistics", 0.25, [first], ps1.STORED),
+        MAPPED.check("running statistics", 0.25, [first], ps1.STORED,
+                     shares=ps1.SHARES),
         # Statistics kept in another shape, as (1, C, 1, 1), fit only themselves.
         replace(later(given), instead=later(first, own)),
         norm.gradients(rng, "gradients", 0.75, (2, 3, 2, 3), 0.3),
@@ -181,7 +189,9 @@ def layernorm_backward(dout, cache):
 PATHS = [m for m in shared.gradient_mistakes() if m.name in (
     "statistics-constant", "mean-path-missing", "variance-path-missing",
     "no-gamma-in-dx", "variance-half", "variance-twice", "sign-of-mean-path",
-    "sign-of-variance-path", "no-eps-in-dx")]  # fmt: skip
+    "sign-of-variance-path", "minus-half-lost", "no-eps-in-dx",
+    "dgamma-over-all", "dbeta-over-all",
+    "dout-missing-in-dx")]  # fmt: skip
 MEAN = "mean(1, keepdims=True)"
 ROW = f"mu = x.{MEAN}\naway = x - mu\nvar = (away**2).{MEAN}"
 OF_LAYER = [
@@ -189,9 +199,10 @@ OF_LAYER = [
     M("over-all", ROW, "mu = x.mean()\naway = x - mu\nvar = x.var()", breaks=True),
     *shared.one_norm(
         M("sample-variance", f"(away**2).{MEAN}", "x.var(1, ddof=1, keepdims=True)")),
+    *shared.overwritten("gamma")[1:],
     M("row-sums", DGAMMA, "(dout * x_hat).sum(1)", shared.DBETA, "dout.sum(1)"),
-    M("parameter-means", DGAMMA, "(dout * x_hat).mean(0)",
-      shared.DBETA, "dout.mean(0)"),
+    *alone(M("parameter-means", DGAMMA, "(dout * x_hat).mean(0)",
+             shared.DBETA, "dout.mean(0)"), "dgamma", "dbeta"),
     *PATHS,
     M("divided-by-N", f"g.{MEAN}", "g.sum(1, keepdims=True) / len(x)",
       f"(g * x_hat).{MEAN}", "(g * x_hat).sum(1, keepdims=True) / len(x)"),
@@ -222,9 +233,12 @@ def layer(rng: Rng) -> Question:
         check = LAYER.check(
             category, points, [forward, back, back], places, tol, whatever=weak,
             forward=(0, 1e-5, 1e-7), floor=1e-3 * float(np.abs(dout).max()),
+            shares={**shared.GRADIENT_SHARES, "dout": 2.0,
+                    **{f"{k} again": v for k, v in shared.GRADIENT_SHARES.items()}},
         )  # fmt: skip
         *slopes, kept = check.expects
-        return replace(check, expects=(*slopes, replace(kept, tol=0.0)))
+        check = replace(check, expects=(*slopes, replace(kept, tol=0.0)))
+        return ps2.labelled(check, *GRADIENTS, *GRADIENTS, "dout")
 
     def equal_row(x):
         x[1] = 0.5
@@ -273,6 +287,8 @@ def spatial_groupnorm_backward(dout, cache):
 
 PARTS, SQUARES = "x.reshape(n, G, c // G, h, w)", "(away**2).mean(axes, keepdims=True)"
 GROUPED = "axes = (2, 3, 4)"
+SHAPED = "gamma, beta = gamma.reshape(-1, 1, 1), beta.reshape(-1, 1, 1)"
+PER_GROUP = "np.repeat({}.ravel()[:G], c // G).reshape(-1, 1, 1)"
 SUMMED = {
     f"{a}.sum((0, 2, 3))": f"{a}.mean((0, 2, 3))" for a in ("(dout * x_hat)", "dout")
 }
@@ -289,9 +305,13 @@ GROUP = Right(
         *norm_of_maps(
             M("sample-variance", SQUARES, "parts.var(axes, ddof=1, keepdims=True)"),
             M("not-centred", "away / std", "parts / std")),
-        *PATHS,
+        M("gamma-per-group", SHAPED,
+          f"gamma, beta = {PER_GROUP.format('gamma')}, {PER_GROUP.format('beta')}"),
+        *shared.overwritten("gamma")[1:],
+        *(m for m in PATHS if not m.name.endswith("-over-all")),
         M("channel-sums", "over = (2, 3, 4)", "over = (3, 4)"),
-        M("parameter-means", *itertools.chain(*SUMMED.items())),
+        *alone(M("parameter-means", *itertools.chain(*SUMMED.items())),
+               "dgamma", "dbeta"),
     ],
 )  # fmt: skip
 
@@ -366,6 +386,11 @@ MOMENTUM, STORED, USED = 'options["momentum"]', "x.var(0, ddof=1)", "x.var(0)"
 STATE = {f"{k} in state_dict": f"out.{k}" for k in module_state(1)[0]}
 STATE |= {"the parameters": 1, "other entries": 2}
 NOT_THERE = {label: [label.replace(" ", "-")] for label in STATE}
+TRAINED, AS_TESTED = (
+    "trained(x, weight, bias, eps)",
+    "scaled(x, 0.0, 1.0, weight, bias, eps)",
+)
+UPDATED = f"(1 - momentum) * np.ones(x.shape[1]) + momentum * {STORED}"
 MODULE = Right(
     scaled, trained, module, module_gradients, module_state,
     says=sentences("ps4", "q4"), mistakes=[
@@ -373,6 +398,10 @@ MODULE = Right(
         M("sample-variance", USED, STORED),
         M("sample-variance-twice", STORED, f"{STORED} * len(x) / (len(x) - 1)",
           USED, STORED, of="sample-variance"),
+        M("not-counted", "np.array(1)", "np.array(0)"),
+        M("mode-by-gradients", TRAINED, AS_TESTED,
+          "momentum * x.mean(0)", "0 * x.mean(0)",
+          UPDATED, "np.ones(x.shape[1])", "np.array(1)", "np.array(0)"),
         M("momentum-swapped", MOMENTUM, f"1 - {MOMENTUM}"),
         M("momentum-fixed", MOMENTUM, "0.1"),
         M("never-written", MOMENTUM, "0.0"),
@@ -390,6 +419,7 @@ LATER = "running_var after evaluation"
 CARRY = "the number of running statistics that carry a gradient"
 RESULTS = ("out", "running_mean", "running_var", "out in evaluation mode", LATER,
            "num_batches_tracked")  # fmt: skip
+SHARES = dict(zip(RESULTS, (3.0, 2.0, 2.0, 2.0, 1.0, 2.0), strict=True))
 
 
 def pytorch(rng: Rng) -> Question:
@@ -399,8 +429,12 @@ def pytorch(rng: Rng) -> Question:
              weak: dict | list, momentum: float = 0.1, eps: float = 1e-5):  # fmt: skip
         weight, bias = shared.parameters(rng, x.shape[1])
         options = {"momentum": momentum, "eps": eps, "weight": weight, "bias": bias}
-        calls = [("*module", x, batch(rng, 5, x.shape[1]), options)]
-        return MODULE.check(category, points, calls, expect, tol, whatever=weak)
+        call = ("*module", x, batch(rng, 5, x.shape[1]), options)
+        large = category == "large mean"
+        return MODULE.check(
+            category, points, [call], expect, tol, whatever=weak, shares=SHARES,
+            proofs=shared.one_pass(MODULE, call, 1, {"out": 0}) if large else (),
+        )  # fmt: skip
 
     results, changed = {k: i for i, k in enumerate(RESULTS)}, {LATER: ["state-changed"]}
     small, large = batch(rng, 5, 3), batch(rng, 6, 3) + shared.LARGE_MEAN
@@ -455,11 +489,15 @@ def unequal_groupnorm(x, gamma, beta, sizes, eps):
 
 
 BOUNDS = "np.cumsum(sizes)[:-1]"
+SPREAD = "gamma, beta = gamma[:, None, None], beta[:, None, None]"
 unequal = variant(
     Right(unequal_groupnorm, says=sentences("ps4", "unequal"), mistakes=norm_of_maps(
         M("sizes-reversed", BOUNDS, "np.cumsum(sizes[::-1])[:-1]"),
         M("sizes-ignored", BOUNDS, "[]"),
         M("per-channel", BOUNDS, "x.shape[1]", breaks=True),
+        M("gamma-per-group", SPREAD,
+          "gamma, beta = (np.repeat(p[: len(sizes)], sizes)[:, None, None]"
+          " for p in (gamma, beta))"),
         M("over-batch", "(1, 2, 3)", "(0, 1, 2, 3)", breaks=True),
         M("sample-variance", SQUARES, "part.var(axes, ddof=1, keepdims=True)"),
         M("not-centred", "away / std", "part / std"),
@@ -497,6 +535,8 @@ OF_MASK = norm_of_maps(
     M("zeroed-input", KEEP, f"{KEEP}\nx, keep = x * keep, np.ones_like(keep)"),
     M("zeroed-input-statistics", MEAN, "(keep * x).mean(axes, keepdims=True)",
       VAR, "(keep * x).var(axes, keepdims=True)", of="zeroed-input"),
+    M("channels-last", "(0, 2, 3)", "(0, 1, 2)"),
+    M("channels-third", "(0, 2, 3)", "(0, 1, 3)"),
     M("plain-variance", VAR, "x.var(axes, keepdims=True)"),
     M("plain-variance-around-mask", VAR, SQUARES, of="plain-variance"),
     M("output-masked", "gamma * x_hat + beta", "keep * (gamma * x_hat + beta)"),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.calls import Handle
-from bncheck.form import Check
+from bncheck.form import Check, Proof
 from bncheck.says import read
 from bncheck.spec import Mistake, Right
 from bncheck.spec import mistake as M
@@ -89,6 +89,7 @@ def spread_mistakes(var: str = "var", away: str = "away / std") -> list[Mistake]
         M("no-eps", root, f"np.sqrt({var})"),
         M("eps-fixed", root, f"np.sqrt({var} + 1e-5)"),
         *fixed,
+        M("eps-subtracted", root, f"np.sqrt({var} - eps)"),
         M("eps-squared", root, f"np.sqrt({var} + eps**2)"),
         M("eps-on-output", away, f"{centred} / np.sqrt({var}) + eps"),
         M("eps-root-outside", root, f"np.sqrt({var}) + np.sqrt(eps)"),
@@ -110,11 +111,17 @@ def affine_mistakes(x_hat: str = "x_hat") -> list[Mistake]:
     ]
 
 
+def overwritten(*parameters: str) -> list[Mistake]:
+    """Return mistakes that overwrite x, or parameters."""
+    name = "input-overwritten"
+    return [M(name), *(M(f"{name}-{k}", of=name) for k in parameters)]
+
+
 def one_norm(*own: Mistake) -> list[Mistake]:
     """Return a question's own mistakes, and those of all normalizations."""
     named = {m.name for m in own}
     shared = [*spread_mistakes(), *affine_mistakes()]
-    shared += [M("one-pass-variance"), M("input-overwritten")]
+    shared += [M("one-pass-variance"), *overwritten()]
     return [*own, *(m for m in shared if m.name not in named)]
 
 
@@ -151,9 +158,9 @@ def gradient_mistakes(total: str = "{}.sum(0)") -> list[Mistake]:
         ]
 
     return [
-        M("mean-path-missing", DX, "(g - along_var) / std"),
-        M("variance-path-missing", DX, "(g - along_mean) / std"),
-        M("statistics-constant", DX, "g / std"),
+        M("mean-path-missing", DX, "(g - along_var) / std", part=True),
+        M("variance-path-missing", DX, "(g - along_mean) / std", part=True),
+        M("statistics-constant", DX, "g / std", grave=True),
         M("no-gamma-in-dx", G, "dout"),
         M("gamma-squared-in-dx", G, "gamma**2 * dout"),
         M("direct-divided", DX, "(g / m - along_mean - along_var) / std"),
@@ -165,11 +172,22 @@ def gradient_mistakes(total: str = "{}.sum(0)") -> list[Mistake]:
         M("variance-twice", DX, "(g - along_mean - along_var * 2) / std"),
         M("sign-of-mean-path", DX, "(g + along_mean - along_var) / std"),
         M("sign-of-variance-path", DX, "(g - along_mean + along_var) / std"),
+        M("minus-half-lost", DX, "(g - along_mean + along_var * 2) / std"),
+        M("minus-half-turned", DX, "(g - along_mean + along_var / 2) / std",
+          of="minus-half-lost"),
         *std_mistakes("no-eps-in-dx", "np.sqrt(var)"),
         *std_mistakes("eps-fixed-in-dx", "np.sqrt(var + 1e-5)"),
         *std_mistakes("eps-outside-in-dx", "np.sqrt(var) + eps"),
         M("variance-path-without-eps", DX,
           "(g - along_mean - along_var * (var + eps) / var) / std"),
+        M("eps-missing-in-one-term", DX,
+          "g / np.sqrt(var) - (along_mean + along_var) / std"),
+        M("eps-missing-in-mean-path", DX,
+          "(g - along_var) / std - along_mean / np.sqrt(var)",
+          of="eps-missing-in-one-term"),
+        M("eps-missing-in-one-root", DX,
+          "(g - along_mean - along_var * std / np.sqrt(var)) / std",
+          of="eps-missing-in-one-term"),
         M("variance-path-power", DX, "(g - along_mean - along_var * std) / std"),
         M("variance-path-power-up", DX, "(g - along_mean - along_var / std) / std",
           of="variance-path-power"),
@@ -180,9 +198,10 @@ def gradient_mistakes(total: str = "{}.sum(0)") -> list[Mistake]:
         M("std-lost-in-dx", DX, "g - along_mean - along_var"),
         M("divided-by-variance", DX, "(g - along_mean - along_var) / std**2"),
         M("dx-divided-by-N", DX, "(g - along_mean - along_var) / std / m"),
-        M("dout-missing-in-dx", G, "gamma * np.ones_like(dout)"),
+        M("dout-missing-in-dx", G, "gamma * np.ones_like(dout)", grave=True),
         M("dgamma-uses-x", DGAMMA, "(dout * x).sum(0)"),
         M("dgamma-uses-centred", DGAMMA, "(dout * (x - mu)).sum(0)"),
+        M("dgamma-without-eps", DGAMMA, "(dout * (x - mu) / np.sqrt(var)).sum(0)"),
         M("dgamma-uses-out-scaled", DGAMMA, "(dout * gamma * x_hat).sum(0)",
           of="dgamma-uses-out"),
         M("dgamma-mean", DGAMMA, "(dout * x_hat).mean(0)"),
@@ -192,13 +211,36 @@ def gradient_mistakes(total: str = "{}.sum(0)") -> list[Mistake]:
         M("dbeta-no-sum", DBETA, "1 * dout"),
         M("dgamma-over-features", DGAMMA, "(dout * x_hat).sum(1)"),
         M("dbeta-over-features", DBETA, "dout.sum(1)"),
+        M("dgamma-over-all", DGAMMA, "(dout * x_hat).sum()"),
+        M("dbeta-over-all", DBETA, "dout.sum()"),
         M("dgamma-dbeta-swapped", "return dx, dgamma, dbeta",
           "return dx, dbeta, dgamma"),
         M("dout-overwritten"),
     ]  # fmt: skip
 
 
+GRADIENT_SHARES = {"dx": 4.0, "dgamma": 1.0, "dbeta": 1.0}
+
 # --- plans ----------------------------------------------------------------------------
+
+
+def one_pass(
+    right: Right, call: tuple, place: int, expect: dict[str, int]
+) -> tuple[Proof, ...]:
+    """Return what proves a variance in one pass, of a call with a large mean.
+
+    Its error grows with the square of the mean: there is none at a mean of 10,000, and
+    some at 1,000,000. A wrong eps is wrong at both, float32 at the first.
+    """
+
+    def at(mean: float, tol: float) -> Check:
+        given, by = call[place], mean - LARGE_MEAN
+        x = [part + by for part in given] if isinstance(given, list) else given + by
+        moved = (*call[:place], x, *call[place + 1 :])
+        return right.check("proof", 0.0, [moved], expect, tol)
+
+    name = "one-pass-variance"
+    return Proof(name, at(1e4, LOOSE), True), Proof(name, at(1e6, 1e-8), False)
 
 
 @dataclass(frozen=True)
@@ -230,11 +272,12 @@ class Norm:
     ) -> Check:
         """Look at the output; ``change`` spoils x in place."""
         call = self._forward(rng, category, shape, eps, change)
-        weak = ("one-pass-variance",) if category == "large mean" else ()
-        tol = TOLERANCE.get(category, BASIC)
+        large = category == "large mean"
         return self.right.check(
-            category, points, [call], {"out": 0}, tol, whatever=weak
-        )
+            category, points, [call], {"out": 0}, TOLERANCE.get(category, BASIC),
+            whatever=("one-pass-variance",) if large else (),
+            proofs=one_pass(self.right, call, 1, {"out": 0}) if large else (),
+        )  # fmt: skip
 
     def kept(
         self, rng: Rng, points: float, shape: tuple[int, ...], eps: float | None,
@@ -243,7 +286,8 @@ class Norm:
         """Look at whether the forward function leaves its first arguments alone."""
         call = self._forward(rng, category, shape, eps)
         places = {name: f"arg{i}" for i, name in enumerate(names)}
-        weak = ("input-overwritten",)
+        weak = {name: (f"input-overwritten-{name}",) for name in names}
+        weak["x"] = ("input-overwritten",)
         return self.right.check(category, points, [call], places, 0.0, whatever=weak)
 
     def gradients(
@@ -265,7 +309,9 @@ class Norm:
         return self.right.check(
             category, points, calls, {"dx": 0, "dgamma": 1, "dbeta": 2}, tol,
             forward=(0, h, LOOSE if single else 1e-7),
+            shares=GRADIENT_SHARES,
             floor=1e-3 * float(np.abs(dout).max()),
+            whatever={"out": ("one-pass-variance",)} if category == "large mean" else {},
         )  # fmt: skip
 
     def _forward(

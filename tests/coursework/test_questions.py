@@ -42,6 +42,7 @@ def test_each_mistake_can_be_seen(name):
     for question in drawn(name).values():
         expects = [e for check in question.checks for e in check.expects]
         seen = {n for e in expects for n in (*e.wrong, *e.whatever)}
+        seen |= {n for check in question.checks for n in check.stops}
         named = set(question.sentences) | set(question.of)
         assert named - seen <= {question.of.get(n) for n in seen}, question.title
 
