@@ -221,7 +221,10 @@ def _sendable(value: Any) -> Any:
     if array.dtype == np.longdouble:
         array = array.astype(np.float64)
     if array.dtype.name not in KINDS or array.size > LARGEST:
-        return Opaque(type(value).__name__)
+        odd = array.dtype.kind == "c" or (
+            array.dtype.kind == "O" and isinstance(value, np.ndarray)
+        )
+        return Opaque(array.dtype.name if odd else type(value).__name__)
     return array
 
 

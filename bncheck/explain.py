@@ -90,7 +90,8 @@ class Evidence:
         if sure:
             return sure, True
         twins = [e for e, _ in failing if e.label == expect.label and not e.whatever]
-        weak = set() if twins else self._weak(check, expect)
+        other = isinstance(expect.value, bool) and np.asarray(got).dtype != bool
+        weak = set() if twins or other else self._weak(check, expect)
         return (weak, True) if weak else (fit, False)
 
     def _weak(self, check: Check, expect: Expect) -> set[str]:
@@ -128,7 +129,10 @@ class Evidence:
         right = self._fitting(forward, backward.args[0], check.own.h, failing)
         if right:
             right = self._elsewhere(forward, backward, check.own.h, right)
-        return right, say("own-forward") if right else ""
+        if len(right) == len(failing):
+            return right, say("own-forward")
+        labels = " and ".join(dict.fromkeys(e.label for e, _ in right))
+        return right, say("own-forward-part", label=labels)
 
     def _fitting(
         self, forward: Call, dout: np.ndarray, h: float, failing: Failing

@@ -115,6 +115,8 @@ def judge_number(question: Question, run: Run, paid: Paid) -> Result:
         return _told(question, NOTHING_YET, say("no-number", of="open"))
     try:
         value = float(answer)
+        if isinstance(answer, str) or np.asarray(answer).dtype == bool:
+            raise TypeError
     except (TypeError, ValueError):
         text = say("one-number", of="open", kind=_kind(answer), answer=repr(answer))
         return _told(question, NOT_YET, text)

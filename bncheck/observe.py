@@ -73,9 +73,11 @@ def observe_forward(check: Check, failing: Failing) -> str:
     gamma, beta = np.asarray(args[1]), np.asarray(args[2])
     if gamma.shape != got.shape[1:]:
         return ""
-    x_hat = (got - beta) / gamma
-    centred = np.abs(x_hat.mean(0)).max() <= 1e-3
-    return say("spread-wrong" if centred else "mean-not-zero", check.when)
+    x_hat, right = (got - beta) / gamma, (expect.value - beta) / gamma
+    if np.abs(x_hat.mean(0)).max() > 1e-3:
+        return say("mean-not-zero", check.when)
+    spread = np.abs(x_hat.std(0) - right.std(0)).max() > expect.tol
+    return say("spread-wrong", check.when) if spread else ""
 
 
 @np.errstate(all="ignore")
@@ -96,7 +98,8 @@ def observe_backward(check: Check, failing: Failing) -> str:
     if np.abs(got.sum(0)).max() > 1e-5 * size:
         return say("sum-not-zero", check.when)
     x_hat = (x - x.mean(0)) / x.std(0)
-    if np.abs((got * x_hat).sum(0)).max() > 1e-3 * size:
+    mine, right = (np.abs((dx * x_hat).sum(0)).max() for dx in (got, expect.value))
+    if mine > 1e-3 * size >= right:  # with a large eps a right one has a component
         return say("along-x-hat", check.when)
     return ""
 

@@ -45,7 +45,7 @@ FOLDING = [
     M("mean-added", B2, "(bias + mean) * scale + beta"),
     M("beta-dropped", B2, "(bias - mean) * scale"),
     M("wrong-axis", W2, "W * scale.reshape(-1, *inner[1:])", breaks=True),
-    M("weights-unscaled", W2, "W"),
+    M("weights-unscaled", W2, "W", grave=True),
     M("input-overwritten"),
 ]
 BOTH, KEPT = {"W2": 0, "b2": 1}, {"W": "arg0", "b": "arg1"}

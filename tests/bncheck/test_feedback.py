@@ -52,6 +52,9 @@ def test_a_letter(answer, state, words):
         (9, NOT_YET, "Divide by m."),
         (float("nan"), NOT_YET, "nan"),
         ("two", NOT_YET, "'two'"),
+        ("2.0", NOT_YET, "got str"),
+        (True, NOT_YET, "True"),
+        (2.0 + 0j, NOT_YET, "complex"),
         ([1.0, 2.0], NOT_YET, "[1., 2.]"),
     ],
 )
@@ -110,6 +113,11 @@ CENTRE = Right(centre, says=SAYS, mistakes=[
         (lambda x: x - x.mean(), NOT_YET, "One mean for each column."),
         (lambda x: x - np.median(x, axis=0), ALMOST, "median"),
         (lambda x: centre(x) + 0.25, NOT_YET, "differs, most at"),
+        (lambda x: centre(x) + 0j, NOT_YET, "Your y holds complex numbers"),
+        (lambda x: centre(x).astype(object), NOT_YET, "type object"),
+        (lambda x: centre(x) > 0, NOT_YET, "type bool"),
+        (lambda x: np.zeros((0, 3)), NOT_YET, "(0, 3); (5, 3) is expected"),
+        (lambda x: np.where(x > x.min(), centre(x), np.nan), NOT_YET, "nan or inf"),
         (lambda x: centre(x)[:2], NOT_YET, "(2, 3); (5, 3) is expected"),
         (lambda x: centre(x) / 0, NOT_YET, "nan or inf"),
         (lambda x: "five", NOT_YET, "str"),
@@ -136,7 +144,7 @@ def test_every_input_and_every_result_of_a_function_counts():
     assert judge(asked, moments).state == CORRECT
     wrong = judge(asked, lambda x: (x.mean(0), x.var(0, ddof=1)))  # equal on the zeros
     assert wrong.state == NOT_YET
-    assert wrong.sentence.startswith("var differs")
+    assert wrong.sentence.startswith("Your var differs")
     assert "tuple of 2 results: mu, var" in judge(asked, lambda x: x.mean(0)).sentence
     assert judge(asked, lambda x: (None, None)).state == NOTHING_YET
 
