@@ -221,9 +221,8 @@ def _sendable(value: Any) -> Any:
     if array.dtype == np.longdouble:
         array = array.astype(np.float64)
     if array.dtype.name not in KINDS or array.size > LARGEST:
-        odd = array.dtype.kind == "c" or (
-            array.dtype.kind == "O" and isinstance(value, np.ndarray)
-        )
+        held = isinstance(value, np.ndarray) and array.dtype.kind == "O"
+        odd = held or array.dtype.kind == "c"
         return Opaque(array.dtype.name if odd else type(value).__name__)
     return array
 

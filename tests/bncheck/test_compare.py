@@ -31,15 +31,12 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("tol", [0.0, 1e-4, 1e9])
 def test_what_is_odd_is_a_difference(name, tol):
-    if name == "opaque" or tol < 1e9 or name not in ("nan", "inf"):
-        assert not close(ODD[name], VALUE, tol, 1e6)
-    else:  # nan and inf differ from a number by more than any tolerance
-        assert not close(ODD[name], VALUE, tol)
+    assert not close(ODD[name], VALUE, tol, 1e6)
     expect = Expect(0, 0, VALUE, "out", 1e-4, {"m": VALUE})
     assert not same_wrong(ODD[name], VALUE, expect)
 
 
-@pytest.mark.parametrize("place", np.ndindex(VALUE.shape))
+@pytest.mark.parametrize("place", list(np.ndindex(2, 3)))
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
 def test_it_is_a_difference_wherever_it_stands(place, odd):
     got = VALUE.copy()

@@ -31,6 +31,14 @@ MAPS = bugs(
      "    x.var(axis=1, keepdims=True) + bn_param.get('eps', 1e-5))\n"
      "if bn_param['mode'] == 'train':\n"
      "    out = (gamma * hats.transpose(0, 2, 3, 1) + beta).reshape(-1, C)", "over-channels"),
+    *((f"C-axes-{axes}", RUN, RUN + "\n"
+       f"hats = (x - x.mean(axis={axes}, keepdims=True)) / np.sqrt(\n"
+       f"    x.var(axis={axes}, keepdims=True) + bn_param.get('eps', 1e-5))\n"
+       "if bn_param['mode'] == 'train':\n"
+       "    out = (gamma * hats.transpose(0, 2, 3, 1) + beta).reshape(-1, C)", name)
+      for axes, name in (("(0, 1, 2)", "channels-last"), ("(0, 1, 3)", "channels-third"))),
+    ("C-overwrites-gamma", BACK, "gamma *= 1.5\n" + BACK, "Your function changes gamma",
+     "no mutation"),
     ("C-overwrites", BACK, "x[:] = out.reshape(N, H, W, C).transpose(0, 3, 1, 2)\nout = x",
      "input-overwritten", "no mutation"),
     ("C-H-for-W", BACK, "out = out.reshape(N, W, H, C).transpose(0, 3, 2, 1)", "out differs"),
@@ -44,6 +52,7 @@ PASTED = bugs(
     "batchnorm_forward",
     ("C-F01", VAR, "var = np.sum(centred**2, axis=0) / (N - 1)", "sample-variance"),
     ("C-F02", STD, "std = np.sqrt(var) + eps\nx_hat", "eps-outside-root", "eps"),
+    ("C-eps-subtracted", STD, "std = np.sqrt(var - eps)\nx_hat", "eps-subtracted"),
     ("C-F03", STD, "std = np.sqrt(var)\nx_hat", "no-eps"),
     ("C-F04", STD, "std = np.sqrt(var + 1e-5)\nx_hat", "eps-fixed", "eps"),
     ("C-F09", "return gamma * x_hat + beta", "return gamma * (x_hat + beta)",
@@ -113,6 +122,8 @@ LAYER = bugs(
     ("L-F11", LVAR, "var = np.sum(x**2, axis=1, keepdims=True) / D - mu**2",
      "one-pass-variance", "large mean"),
     ("L-F12", "centred = x - mu", "x -= mu\ncentred = x", "input-overwritten", "no mutation"),
+    ("L-gamma-overwritten", "out = gamma * x_hat + beta",
+     "out = gamma * x_hat + beta\ngamma *= 1.0001", "Your function changes gamma"),
     ("L-rms", "x_hat = centred / std", "x_hat = x / std", "not-centred"),
     ("L-no-affine", "out = gamma * x_hat + beta", "out = x_hat", "no-affine"),
     ("L-no-beta", "out = gamma * x_hat + beta", "out = gamma * x_hat", "no-beta"),
@@ -184,6 +195,8 @@ GROUP = bugs(
     ("G-F12", "mu = grouped", "grouped -= 1e-3\nmu = grouped", "input-overwritten",
      "no mutation"),
     ("G-no-affine", GOUT, "out = x_hat", "no-affine"),
+    ("G-gamma-group", GOUT, "gamma, beta = (np.repeat(p.ravel()[:G], C // G).reshape(1, C, 1, 1) "
+     "for p in (gamma, beta))\nout = gamma * x_hat + beta", "gamma-per-group"),
     ("G-one-image", "N, C, H, W = x.shape", "x = np.squeeze(x)\nN, C, H, W = x.shape",
      "With one image", "H and W differ"),
 )  # fmt: skip
@@ -252,7 +265,9 @@ MODULE = bugs(
     ("T-no-affine", "return self.weight * x_hat + self.bias", "return x_hat", "no-affine"),
     ("T-zeros", '("running_var", torch.ones(num_features))',
      '("running_var", torch.zeros(num_features))', "starts-at-zero"),
-    ("T-not-counted", "self.num_batches_tracked += 1", "pass", "num_batches_tracked differs"),
+    ("T-not-counted", "self.num_batches_tracked += 1", "pass", "not-counted"),
+    ("T-mode-by-gradients", "if self.training:", "if torch.is_grad_enabled():",
+     "mode-by-gradients"),
     ("T-not-a-buffer", BUFFER, "self.num_batches_tracked = 0", "state_dict should hold",
      "state_dict"),
     ("T-no-buffer", 'self.register_buffer("running_mean", torch.zeros(num_features))',
@@ -288,6 +303,9 @@ UNEQUAL = bugs(
     ("unequal-F03", "np.sqrt(var + eps)", "np.sqrt(var)", "no-eps", "eps"),
     ("unequal-no-affine", "return gamma[:, None, None] * x_hat + beta[:, None, None]",
      "return x_hat", "no-affine"),
+    ("unequal-gamma-group", "return gamma[:, None, None] * x_hat + beta[:, None, None]",
+     "gamma, beta = (np.repeat(p[: len(sizes)], sizes) for p in (gamma, beta))\n"
+     "return gamma[:, None, None] * x_hat + beta[:, None, None]", "gamma-per-group"),
     ("unequal-stuck", "start = start + size", "start = size", "out differs"),
     ("unequal-one-image", "x_hat = np.zeros(x.shape)",
      "x = x[0] if len(x) == 1 else x\nx_hat = np.zeros(x.shape)",
@@ -319,6 +337,9 @@ MASKED = bugs(
     ("masked-plain-var", MVAR, "var = x.var(axis=(0, 2, 3), keepdims=True)", "plain-variance"),
     ("masked-F02", "np.sqrt(var + eps)", "np.sqrt(var) + eps", "eps-outside-root", "eps"),
     ("masked-F03", "np.sqrt(var + eps)", "np.sqrt(var)", "no-eps", "eps"),
+    ("masked-channels-last", MMU + "\ncentred = x - mu\n" + MVAR,
+     f"{MMU}\ncentred = x - mu\n{MVAR}".replace("(0, 2, 3)", "(0, 1, 2)"),
+     "channels-last"),
     ("masked-each-image", MMU, "mu = (keep * x).sum(axis=(2, 3), keepdims=True) / "
      "keep.sum(axis=(2, 3), keepdims=True)", "out differs"),
     ("masked-one-image", "keep = mask[:, None]",
