@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bncheck import explain, form
 from bncheck.calls import Outcome
-from bncheck.compare import close, where_it_differs
+from bncheck.compare import close, is_real, where_it_differs
 from bncheck.explain import Evidence
 from bncheck.form import Check, Expect, Finding, Paid, Question, Result, Run
 from bncheck.observe import OBSERVERS
@@ -205,7 +207,9 @@ def _explained(
     sentence = ""
     if known and bugs & set(expect.upstream):
         sentence = say("upstream", check.when, label=expect.label)
-    elif question.observer:
+    elif not known and explain.forward_differs(check, outcomes):
+        sentence = say("forward-off", check.when, label=expect.label)
+    elif question.observer and isinstance(got, np.ndarray) and is_real(got):
         sentence = OBSERVERS[question.observer](check, [(expect, got)])
     sentence = sentence or where_it_differs(expect, got, check.when, _table(question))
     breaks = form.broken_shape(got, expect.value)

@@ -42,9 +42,9 @@ CENTRED, VAR = "mu = x.mean(0)\naway = x - mu", "(away**2).mean(0)"
 HAT, OUT, EPS = "away / std", "gamma * x_hat + beta", 'bn_param.get("eps", 1e-5)'
 MOMENTUM = 'bn_param.get("momentum", 0.9)'
 DEFAULTS = [
-    M("default-eps", EPS, 'bn_param.get("eps", 1e-3)'),
+    M(shared.DEFAULT),
     *(M(f"default-eps-{k}", EPS, f'bn_param.get("eps", {v})', of="default-eps")
-      for k, v in {"0": 0.0, "8": 1e-8, "4": 1e-4, "1": 0.1}.items()),
+      for k, v in {"0": 0.0, "8": 1e-8, "4": 1e-4, "3": 1e-3}.items()),
     M("eps-required", EPS, 'bn_param["eps"]'),
     M("momentum-required", MOMENTUM, 'bn_param["momentum"]'),
 ]  # fmt: skip
@@ -226,7 +226,7 @@ EVALUATION = Right(batchnorm_forward, says=sentences("ps1", "q3"), mistakes=[
     *shared.spread_mistakes("running_var", "(x - running_mean) / root"),
     *shared.affine_mistakes("test_hat"),
     M("input-overwritten"),
-    *DEFAULTS[:-1],
+    *DEFAULTS,
     M("start-ignored", f"{START_MEAN}\n{START_VAR}",
       "running_mean, running_var = np.zeros(x.shape[1]), np.zeros(x.shape[1])"),
     M("eval-batch-stats", MOVED, "x - x.mean(0)", ROOT, "np.sqrt(x.var(0) + eps)"),
@@ -256,8 +256,11 @@ def evaluation(rng: Rng) -> Question:
 
     def test(category: str, points: float, n: int, d: int, eps: float | None,
              tol: float = BASIC) -> Check:  # fmt: skip
-        calls = [call(n, d, eps, momentum=0.8)]
-        return EVALUATION.check(category, points, calls, {"out": 0}, tol)
+        made = call(n, d, eps, momentum=0.8)
+        proofs = shared.with_eps(EVALUATION, made, tol) if eps is None else ()
+        return EVALUATION.check(category, points, [made], {"out": 0}, tol,
+                                whatever=[proof.name for proof in proofs],
+                                proofs=proofs)  # fmt: skip
 
     # Code that updates, or takes the training branch, in test mode is one mistake.
     updated = ("stats-updated-in-test", "updated-before-use", "eval-batch-stats")

@@ -70,7 +70,7 @@ TRAIN = bugs(
     ("default-0", '"eps", 1e-5', '"eps", 0.0', "default-eps"),
     ("default-1e-8", '"eps", 1e-5', '"eps", 1e-8', "default of eps", "default eps"),
     ("default-0.1", '"eps", 1e-5', '"eps", 0.1', "default-eps"),
-    ("default-0.2", '"eps", 1e-5', '"eps", 0.2', "Without eps in bn_param"),
+    ("default-0.2", '"eps", 1e-5', '"eps", 0.2', "default-eps"),
     ("eps-required", 'bn_param.get("eps", 1e-5)', 'bn_param["eps"]', "eps-required"),
     ("momentum-required", 'bn_param.get("momentum", 0.9)', 'bn_param["momentum"]',
      "needs momentum in bn_param"),
