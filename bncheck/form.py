@@ -55,7 +55,7 @@ class Expect:
     loose : bool
         Whether more or fewer axes of length 1 are all right.
     share : float
-        Its weight among the outputs of its check; if all are 0, any costs the whole.
+        Which part of its check it is worth; where all are 0, each is worth the whole.
     """
 
     call: int
@@ -145,11 +145,10 @@ class Check:
     proofs: tuple[Proof, ...] = ()
 
     def worth(self, expects: Sequence[Expect]) -> float:
-        """Return what some of its outputs are worth."""
-        whole = sum(e.share for e in self.expects)
-        if not whole:
+        """Return what some of its outputs are worth: the whole at most."""
+        if len(expects) == len(self.expects) or not any(e.share for e in self.expects):
             return self.points
-        return self.points * sum(e.share for e in expects) / whole
+        return self.points * min(1.0, sum(e.share for e in expects))
 
 
 @dataclass(frozen=True)

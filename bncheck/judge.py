@@ -154,9 +154,6 @@ def _judge_check(
         elif flat is not got and not expect.loose:
             sizes = {"got": got.shape, "expected": flat.shape}
             shapes.append((expect, say("squeeze", label=expect.label, **sizes)))
-    if failing and explain.fits_own_statistics(check, outcomes, failing):
-        wrong = [e for e, _ in failing]
-        return [Fault(check, say("own-statistics"), wrong, credited=True)]
     right, credit = evidence.own_forward(check, outcomes, failing)
     faults = [Fault(check, credit, [e], credited=True) for e, _ in right]
     left = [(e, got) for e, got in failing if all(e is not r for r, _ in right)]
@@ -164,6 +161,10 @@ def _judge_check(
         _explained(question, check, outcomes, left, number, evidence)
         for number in range(len(left))
     ]
+    named = any(f.bugs and f.known for f in faults)
+    if left and not named and explain.fits_own_statistics(check, outcomes, left):
+        wrong = [e for e, _ in left]
+        return [Fault(check, say("own-statistics"), wrong, credited=True)]
     if shapes:
         wrong = [e for e, _ in shapes]
         faults.append(Fault(check, shapes[0][1], wrong, {"shape"}, minor=True))
@@ -238,13 +239,19 @@ def _score(
         """Say whether a fault of shape follows from a mistake that is paid."""
         return fault.breaks and not paid.functions.isdisjoint(question.functions)
 
-    fatal = [(bug, mine) for bug, mine in groups if bug in question.fatal]
+    fatal = [
+        (bug, mine)
+        for bug, mine in groups
+        if bug in question.fatal and any(f.check is basic for f in mine)
+    ]
     gone = [f for f in left if f.unknown and not follows(f)]
     gone += [f for _, mine in fatal for f in mine]
     first = [f for f in gone if f.check is basic]
     nowhere = len(faults) >= len(question.checks) and all(f.stops for f in faults)
     spoilt = [e for f in first for e in f.expects]
-    if nowhere or (first and basic.worth(spoilt) > basic.points - 1e-9):
+    shared = any(e.share for e in basic.expects)
+    whole = len(spoilt) == len(basic.expects) or (bool(spoilt) and not shared)
+    if nowhere or whole:
         named = fatal[0][0] if fatal else None
         told = (first or faults)[0].sentence
         told = _sentence(question, *fatal[0]) if fatal else told
@@ -252,7 +259,7 @@ def _score(
         return Result.of(question, 0.0, form.NOT_YET, [lost])
     findings: list[Finding] = []
     for bug, mine in groups:
-        findings.append(_priced(question, bug, mine, paid))
+        findings.append(_priced(question, basic, bug, mine, paid))
         paid.mistakes.setdefault(bug, question.key)
         if bug in question.breaks:
             paid.functions |= set(question.functions)
@@ -288,13 +295,9 @@ def _worths(faults: list[Fault]) -> list[tuple[float, Fault]]:
     for fault in faults:
         checks.setdefault(id(fault.check), []).append(fault)
     return [
-        (_worth(mine[0].check, [e for f in mine for e in f.expects]), mine[0])
+        (mine[0].check.worth([e for f in mine for e in f.expects]), mine[0])
         for mine in checks.values()
     ]
-
-
-def _worth(check: Check, expects: list[Expect]) -> float:
-    return check.points if len(expects) == len(check.expects) else check.worth(expects)
 
 
 def _sentence(question: Question, bug: str, mine: list[Fault]) -> str:
@@ -308,12 +311,14 @@ def _sentence(question: Question, bug: str, mine: list[Fault]) -> str:
     return said.get(forms[0], said.get(bug, dearest.sentence))
 
 
-def _priced(question: Question, bug: str, mine: list[Fault], paid: Paid) -> Finding:
+def _priced(
+    question: Question, basic: Check, bug: str, mine: list[Fault], paid: Paid
+) -> Finding:
     """Let a mistake cost its dearest check, or nothing if it has cost before."""
     cost, dearest = max(_worths(mine), key=lambda pair: pair[0])
     if dearest.minor:
         cost = min(cost, MINOR)
-    if bug in question.fatal:
+    if bug in question.fatal and any(f.check is basic for f in mine):
         spoilt = {e.label for f in mine for e in f.expects}
         cost = sum(
             c.worth([e for e in c.expects if e.label in spoilt])

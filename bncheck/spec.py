@@ -167,7 +167,7 @@ class Right:
             For gradients: the call of the forward function, the step h of `Own`, and
             how near its output must be to the right one.
         shares : mapping of str to float
-            Weights of the labels; with none, any of them costs the whole check.
+            Which part of the check each label is worth; with none, each is worth all.
         proofs : sequence of Proof
             What mistakes of ``whatever`` need to be named.
         """

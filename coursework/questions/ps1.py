@@ -188,7 +188,7 @@ RUNNING = Right(batchnorm_forward, says=sentences("ps1", "q2"), mistakes=[
       "running_mean, running_var = np.zeros(x.shape[1]), np.zeros(x.shape[1])"),
     *DEFAULTS[-2:],
 ])  # fmt: skip
-SHARES = {"running_mean": 1.0, "running_var": 1.0}
+SHARES = {"running_mean": 0.5, "running_var": 0.5}
 STORED = {f"running_{k}": f"arg3.running_{k}" for k in ("mean", "var")}
 
 
@@ -385,7 +385,7 @@ def corrected_statistics(batches, momentum):
 
 
 SHARE, RETURN = "momentum ** len(batches)", "return mean / share, var / share"
-HALVES = {"mean": 1.0, "var": 1.0}
+HALVES = {"mean": 0.5, "var": 0.5}
 SWAPPED = "mean = (1 - momentum) * mean + momentum * x.mean(0)\n"
 SWAPPED += "var = (1 - momentum) * var + momentum * x.var(0)"
 BLEND = "mean = momentum * mean + (1 - momentum) * x.mean(0)\n"

@@ -81,7 +81,7 @@ def folding(number: str, name: str, points: tuple, *shapes: tuple) -> Callable:
                 BOTH,
                 tol,
                 floor=floor,
-                shares={"W2": 1.0, "b2": 1.0},
+                shares={"W2": 0.5, "b2": 0.5},
             )
             for worth, (category, args, tol, floor) in zip(points, plan, strict=True)
         ]
@@ -174,7 +174,7 @@ def population(rng: Rng) -> Question:
         if category == "large mean":
             proofs = shared.one_pass(POPULATION, call, 1, places)
         return POPULATION.check(category, points, [call], places, tol, proofs=proofs,
-                                shares={"mean": 1.0, "var": 1.0},
+                                shares={"mean": 1 / 3, "var": 2 / 3},
                                 whatever=whatever)  # fmt: skip
 
     both = {"mean": 0, "var": 1}

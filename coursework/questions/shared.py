@@ -222,7 +222,7 @@ def gradient_mistakes(total: str = "{}.sum(0)") -> list[Mistake]:
     ]  # fmt: skip
 
 
-GRADIENT_SHARES = {"dx": 4.0, "dgamma": 1.0, "dbeta": 1.0}
+GRADIENT_SHARES = {"dx": 2 / 3, "dgamma": 1 / 6, "dbeta": 1 / 6}
 
 # --- plans ----------------------------------------------------------------------------
 
