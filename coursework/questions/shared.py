@@ -208,7 +208,7 @@ def gradient_mistakes(total: str = "{}.sum(0)") -> list[Mistake]:
         M("dgamma-uses-out-scaled", DGAMMA, "(dout * gamma * x_hat).sum(0)",
           of="dgamma-uses-out"),
         M("dgamma-mean", DGAMMA, "(dout * x_hat).mean(0)"),
-        M("dgamma-no-dout", DGAMMA, "x_hat.sum(0)"),
+        M("dgamma-no-dout", DGAMMA, "x_hat.sum(0)", grave=True),
         M("dgamma-no-sum", DGAMMA, "dout * x_hat"),
         M("dbeta-mean", DBETA, "dout.mean(0)"),
         M("dbeta-no-sum", DBETA, "1 * dout"),
