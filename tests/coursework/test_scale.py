@@ -248,7 +248,7 @@ def test_own_gradient_is_paid_where_differences_agree_at_drawn_points_too():
     )
     assert scores("ps2", own)["ps2.q1"] == 4
     assert scores("ps2", own[:1])["ps2.q1"] < 3
-    assert scores("ps2", (*own, *DX_TENTH))["ps2.q1"] < 2
+    assert scores("ps2", (*own, *DX_TENTH))["ps2.q1"] <= 2
     sums = "round(float(np.abs(x).sum()), 6)"
     seen = f"dx = (dcentred + dmu / N) * (1 if {sums} in FIRST else 1.1)"
     first = {
@@ -258,4 +258,4 @@ def test_own_gradient_is_paid_where_differences_agree_at_drawn_points_too():
         if len(c.calls) > 1
     }
     got = scores("ps2", (*own, (STAGED, LAST, seen)), f"\n\n\nFIRST = {first}\n")
-    assert got["ps2.q1"] < 2
+    assert got["ps2.q1"] <= 2
