@@ -29,7 +29,7 @@ def close(got: Any, value: Any, tol: float, floor: float = 0.0) -> bool:
         Shapes and kinds are equal and no difference is larger; nan equals nothing,
         inf only inf, and an array without values another one of its shape.
     """
-    if isinstance(got, np.ndarray | np.bool) and got.dtype == bool and not got.ndim:
+    if isinstance(got, np.ndarray | np.generic) and got.dtype == bool and not got.ndim:
         got = bool(got)
     if isinstance(value, list):
         same = isinstance(got, list) and len(got) == len(value)
@@ -65,6 +65,7 @@ def distance(got: Any, value: Any) -> float:
     """Return the largest relative difference of the finite entries."""
     if not isinstance(value, np.ndarray):
         return 0.0
+    value = value.astype(np.float64)
     with np.errstate(all="ignore"):
         difference = np.abs(np.asarray(squeezed(got, value), np.float64) - value)
     finite = np.isfinite(value) & np.isfinite(difference)
@@ -78,7 +79,7 @@ def same_wrong(got: Any, value: Any, expect: Expect) -> bool:
         return got is None
     got = squeezed(got, value)
     if isinstance(value, np.ndarray) and isinstance(got, np.ndarray):
-        if got.shape != value.shape:
+        if got.shape != value.shape or not same_kind(got, value):
             return False
         odd = ~np.isfinite(value)
         if odd.any():
@@ -98,13 +99,14 @@ def where_it_differs(expect: Expect, got: Any, when: str, table: str = "told") -
         return told("absent")
     if isinstance(expect.value, (bool, str)):
         return told("should-be", value=expect.value)
-    if isinstance(got, Opaque) and got.kind == "complex":
+    kind = got.kind if isinstance(got, Opaque) else _kind(got)
+    if kind.startswith("complex"):
         return told("complex")
     if isinstance(got, (Opaque, str, dict, list)):
-        return told("kind", kind=got.kind if isinstance(got, Opaque) else _kind(got))
+        return told("kind", kind=kind)
     got, value = np.asarray(got), np.asarray(expect.value)
     if not same_kind(got, value):
-        return told("kind", kind=f"{got.dtype}{' array' * bool(got.ndim)}")
+        return told("kind", kind=got.dtype.name)
     if got.shape != value.shape:
         return told("shape", got=got.shape, expected=value.shape)
     if not np.isfinite(got).all() and np.isfinite(value).all():
@@ -117,4 +119,5 @@ def where_it_differs(expect: Expect, got: Any, when: str, table: str = "told") -
 
 
 def _kind(got: Any) -> str:
-    return type(got).__name__
+    """Return the type of an answer, or of the numbers in an array."""
+    return got.dtype.name if isinstance(got, np.ndarray) else type(got).__name__

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from bncheck import explain, form
 from bncheck.calls import Outcome
-from bncheck.compare import close, is_real, where_it_differs
+from bncheck.compare import close, same_kind, where_it_differs
 from bncheck.explain import Evidence
 from bncheck.form import Check, Expect, Finding, Paid, Question, Result, Run
 from bncheck.observe import OBSERVERS
@@ -210,11 +211,16 @@ def _explained(
         sentence = say("upstream", check.when, label=expect.label)
     elif not known and explain.forward_differs(check, outcomes):
         sentence = say("forward-off", check.when, label=expect.label)
-    elif question.observer and isinstance(got, np.ndarray) and is_real(got):
+    elif question.observer and _is_kind(got, expect.value):
         sentence = OBSERVERS[question.observer](check, [(expect, got)])
     sentence = sentence or where_it_differs(expect, got, check.when, _table(question))
     breaks = form.broken_shape(got, expect.value)
     return Fault(check, sentence, [expect], bugs, known, breaks=breaks)
+
+
+def _is_kind(got: Any, value: Any) -> bool:
+    """Say whether an observer can look at an answer: an array of the right kind."""
+    return isinstance(got, np.ndarray) and same_kind(got, np.asarray(value))
 
 
 # --- points ---------------------------------------------------------------------------
