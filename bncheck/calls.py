@@ -227,6 +227,11 @@ def _sendable(value: Any) -> Any:
     return array
 
 
+def says_no(value: Any) -> bool:
+    """Say whether a test returned False, Python's or NumPy's."""
+    return isinstance(value, (bool, np.bool_)) and not value
+
+
 def _argument(value: Any) -> Any:
     """Return an argument after the call: a list stays a list."""
     if type(value) is list:

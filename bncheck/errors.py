@@ -95,7 +95,10 @@ class Raised(NamedTuple):
 
 def raised(error: BaseException) -> Raised:
     """Collect the facts of an exception."""
-    message = ADDRESS.sub("0x...", str(error))[:300].strip()
+    try:
+        message = ADDRESS.sub("0x...", str(error))[:300].strip()
+    except Exception:  # an exception of a student's that cannot even be told
+        message = ""
     return Raised(name_of(error), message, _place(error), _made(error))
 
 

@@ -128,11 +128,13 @@ def _not_started(question: Question, outcomes: list[Outcome]) -> str:
     for status in ("missing", "stub"):
         for call, outcome in zip(calls, outcomes, strict=True):
             if outcome.status == status:
-                name = call.function
-                if name.startswith("*") and status == "missing":
-                    name = question.functions[0]
-                return say(status, of=of, function=name.lstrip("*="))
+                return say(status, of=of, function=_name(question, call.function))
     return ""
+
+
+def _name(question: Question, function: str) -> str:
+    """Return what a student calls a function that is called."""
+    return question.functions[0] if function[:1] == "*" else function.lstrip("=")
 
 
 # --- one check ------------------------------------------------------------------------
@@ -180,7 +182,7 @@ def _stopped(
     for call, outcome in zip(check.calls, outcomes, strict=True):
         name, when = call.function, check.when
         if outcome.status in ("raised", "machine"):
-            gaps = {"function": name.lstrip("*="), "error": outcome.error}
+            gaps = {"function": _name(question, name), "error": outcome.error}
             text = say("stopped", when, of=of, **gaps)
             bugs = evidence.stop(check, outcome.error)
             return Fault(check, text, every, bugs, breaks=True, stops=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.calls import Call, Opaque, Outcome, run_calls
+from bncheck.calls import Call, Opaque, Outcome, run_calls, says_no
 from bncheck.compare import close
 from bncheck.form import (
     ALMOST,
@@ -228,7 +228,7 @@ def fails(test: Callable, pair: Pair) -> bool:
     """Say whether a test raises, or returns False, on a pair of functions."""
     try:
         with np.errstate(all="ignore"):
-            return test(*pair) is False
+            return says_no(test(*pair))
     except Exception:
         return True
 

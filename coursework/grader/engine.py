@@ -102,7 +102,7 @@ def grade_one(
         "student": student,
         "file": submission.file,
         "confinement": desk.means.text,
-        "notes": [*desk.notes, *submission.notes],
+        "notes": [*desk.notes, *desk.told_of_names(), *submission.notes],
         "results": results,
         "hand": [
             {"key": k, "title": t, "points": p, "answer": submission.answers.get(k, "")}
@@ -130,6 +130,7 @@ class Desk:
         self.runners: dict[bool, Runner] = {}
         self.paid = Paid()
         self.notes: list[str] = []
+        self.as_stood: list[str] = []  # questions that were better so
 
     def apart(
         self, imports: bool, chunks: Sequence, parts: Mapping[str, Sequence] = {}
@@ -191,11 +192,17 @@ class Desk:
         if again.score <= result.score:
             return result
         self.paid = before
-        self.notes.append(
-            f"A name that {question.key} needs is defined again further down. It was "
-            "graded with what stood above your functions, which gives more points."
-        )
+        self.as_stood.append(question.key)
         return again
+
+    def told_of_names(self) -> list[str]:
+        """Say which questions were graded with what stood above their functions."""
+        if not self.as_stood:
+            return []
+        return [
+            f"a name that is needed in {', '.join(self.as_stood)} is defined again "
+            "further down: what stood above the functions gives more points and counts"
+        ]
 
     def judged(
         self, question: Question, run: Runner, paid: Paid, above: Sequence = ()

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -497,3 +498,69 @@ def test_gradescope_grades_one_and_never_leaves_an_old_result(room):
     (folder / "submission" / "ps1.py").write_text("def batchnorm_forward(x): RAISE")
     assert grade.main(given) == grade.SOME_NOT
     assert not results.exists()
+
+
+# --- sentences ------------------------------------------------------------------------
+
+NAMES = re.compile(r"Your ([\w.]+_\w*|d?x|x_hat|dgamma|dbeta|gamma|beta|weight|forward|"
+                   r"test_a|run\(seed\)|state_dict|out|mean|var|W2|b2|batches)\b")  # fmt: skip
+
+
+def all_sentences() -> list[str]:
+    """Return what learners are told, with a name in each gap at the beginning."""
+    folders = [*(ROOT / "coursework/questions/says").glob("*.toml")]
+    found = []
+
+    def walk(value: object) -> None:
+        if isinstance(value, dict):
+            for part in value.values():
+                walk(part)
+        elif isinstance(value, str):
+            found.append(value)
+
+    for path in folders:
+        for table in tomllib.loads(path.read_text("utf-8")).values():
+            walk(table.get("mistakes", {}))
+    walk(tomllib.loads((ROOT / "bncheck/says.toml").read_text("utf-8"))["told"])
+    gaps = {"{label}": "out", "{function}": "a_function", "{test}": "test_a"}
+    kept = []
+    for text in found:
+        for gap, name in gaps.items():
+            text = text.replace(gap, name)  # noqa: PLW2901
+        kept.append(text)
+    return [t for t in kept if " " in t and not t.startswith("{")]
+
+
+def test_all_sentences_begin_with_a_capital_or_a_number_on_pages():
+    for text in all_sentences():
+        shown = report.sentence(text)
+        assert not shown[0].islower(), shown
+        if shown.startswith("Your ") and not text.startswith("Your "):
+            assert NAMES.match(shown), shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("dx differs", "Your dx differs."),
+        ("the columns differ.", "The columns differ."),
+        ("cell 4: line 2 is odd", "Cell 4: line 2 is odd."),
+        ("test_a stops!", "Your test_a stops!"),
+        ("With eps it differs.", "With eps it differs."),
+        ("2 files were handed in", "2 files were handed in."),
+        ("", "."),
+    ],
+)
+def test_a_sentence_on_a_page(text, shown):
+    assert report.sentence(text) == shown
+
+
+def test_findings_are_sentences_on_pages_and_for_gradescope():
+    told = make_report()
+    told["results"][0]["findings"][0]["sentence"] = "dx differs"
+    assert "Your dx differs." in pages.feedback_page(told, {})
+    (test,) = report.gradescope_results(told)["tests"]
+    assert "Your dx differs." in test["output"]
+    assert "Your dx differs." in pages.summary_page(
+        [report.Entry(told, {}, {})], {}, {"Ada": "Ada"}
+    )
