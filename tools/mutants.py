@@ -336,7 +336,7 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
         "grad = softmax",
     ),
     (
-        "a class too large wraps",
+        "a class below 0 is the last one",
         OPS,
         "if low < 0 or high >= k:",
         "if high >= k:",
@@ -456,10 +456,10 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     ),
     ("root's derivative twice as large", GRAPH, "(g / (2 * y),)", "(g / y,)"),
     (
-        "gradients add up over sweeps",
+        "old gradients are kept by a new forward sweep",
         GRAPH,
-        "node.grad, node.branches = None, {}\n        self.output",
-        "pass\n        self.output",
+        "node.grad, node.branches = None, {}",
+        "pass",
     ),
     # --- training
     (
