@@ -218,8 +218,6 @@ class Graph:
             Shape or dtype of ``grad_output`` differs from the output's.
         """
         check_gradient(grad_output, self.output.shape, self.output.value.dtype)
-        for node in self.nodes.values():
-            node.grad, node.branches = None, {}
         self.output.branches["loss"] = grad_output
         for node in reversed(self.nodes.values()):
             node.grad = sum(node.branches.values())

@@ -50,6 +50,11 @@ def test_mnist10k_order_is_the_documented_one():
     np.testing.assert_array_equal(data.fixed_order(images[:500]), np.arange(500))
 
 
+def test_mnist10k_that_is_kept_cannot_be_changed():
+    for array in data._read_mnist10k(data.MNIST10K_FILE):
+        assert not array.flags.writeable
+
+
 def test_mnist10k_shapes_types_and_copies():
     maps = data.load_mnist10k("test", flat=False, dtype=np.float64)
     assert maps.x.shape == (2000, 1, 28, 28)

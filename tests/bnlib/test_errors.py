@@ -67,6 +67,12 @@ ERRORS = [
     (lambda: F.cross_entropy(x54, np.arange(5)), (ValueError, IndexError), "4"),
     (lambda: F.cross_entropy(x54, np.arange(3)), ValueError, "3"),
     (lambda: F.cross_entropy(x54, np.ones(5)), TypeError, "float64"),
+    (lambda: F.cross_entropy(x54, np.arange(5) - 2), ValueError, "got -2 to 2"),
+    (
+        lambda: F.cross_entropy(np.ones((5, 4, 2)), np.zeros(5, int)),
+        ValueError,
+        r"\(5,\) and \(5, 4, 2\)",
+    ),
 ]
 
 

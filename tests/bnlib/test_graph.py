@@ -208,3 +208,12 @@ def test_drawing_is_made_from_the_live_graph():
                 if backward:
                     assert f"{node.grad[index]:.4f}" in texts
             plt.close("all")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_eps_counts_in_both_dtypes(dtype):
+    x = np.full((4, 2), 3.0, dtype)  # no spread: eps alone is under the root
+    graph = batch_norm_graph(x, eps=0.25)
+    assert (graph["std"].value == 0.5).all()
+    assert graph["std"].value.dtype == dtype
+    assert_close(graph.forward(), F.batch_norm(x, training=True, eps=0.25)[0])

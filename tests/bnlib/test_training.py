@@ -191,6 +191,9 @@ def test_an_epoch_shows_each_example_once():
     T.fit(Spy(*net()), x, y, steps=2, rng=rng(), batch_size=50)  # 20 are left out
     assert seen.max() == 1
     assert seen.sum() == 100
+    seen[:] = 0
+    T.fit(Spy(*net()), x, y, steps=3, rng=rng(), batch_size=50)
+    assert seen.sum() == 150  # the third is a whole one, of a new epoch
 
 
 @pytest.mark.parametrize(
@@ -236,6 +239,7 @@ def test_accuracy_counts_right_answers():
     model = L.Sequential(L.ReLU())
     outputs = np.array([[3.0, 1, 0], [0, 2, 1], [0, 5, 1], [np.nan, 2, 1]])
     assert T.accuracy(model, outputs, np.array([0, 1, 2, 1])) == 0.5  # nan is wrong
+    assert T.accuracy(model, outputs[3:], np.array([0])) == 0  # and so where argmax is
 
 
 def test_accuracy_refuses_targets_of_another_shape():
