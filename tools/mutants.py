@@ -1,6 +1,6 @@
 """Break bnlib on purpose, one line at a time, and see which test notices.
 
-Run ``python tools/mutants.py`` (about fifteen minutes), or ``python tools/mutants.py WORD``
+Run ``python tools/mutants.py``, or ``python tools/mutants.py WORD``
 for those whose description or file holds the word. Each mutant is made in a temporary
 copy, where the tests of its file run; the working tree is not touched. The exit code is
 1 when a mutant survives. A mutant whose source text is not found exactly once is an

@@ -55,15 +55,16 @@ def run(name: str, *arguments: str) -> Result:
 def steps() -> list[Result]:
     """Run the checks in order."""
     python = sys.executable
-    pytest = [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]
+    pytest = [python, "-m", "pytest", "-q", "-n", "2"]
+    shared, whole = ["--dist", "worksteal"], ["--dist", "loadfile"]
     nbval = ["--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
     stored = [*all_notebooks(), *problem_sets()]
     pages = [str(p.relative_to(ROOT)) for p in stored]
     done = [
         run("lint", python, "tools/lint.py"),
-        run("unit tests and notebook contract", *pytest, "tests"),
+        run("unit tests and notebook contract", *pytest, *shared, "tests"),
         run("public checks of the sets", python, "-m", "coursework.grader.public"),
-        run("notebooks, every cell and output", *pytest, *nbval, *pages),
+        run("notebooks, every cell and output", *pytest, *whole, *nbval, *pages),
         run("strict build of the site", python, "tools/book.py"),
     ]
     if not done[-1].code:
