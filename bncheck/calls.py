@@ -222,8 +222,7 @@ def _sendable(value: Any) -> Any:
         array = array.astype(np.float64)
     if array.dtype.name not in KINDS or array.size > LARGEST:
         held = isinstance(value, np.ndarray) and array.dtype.kind == "O"
-        odd = held or array.dtype.kind == "c"
-        return Opaque(array.dtype.name if odd else type(value).__name__)
+        return Opaque("object" if held else type(value).__name__)
     return array
 
 

@@ -72,7 +72,7 @@ class Evidence:
         names = {k for k, v in check.stops.items() if v == head(error)}
         return names - self.refuted
 
-    def names(
+    def fitting(
         self, check: Check, outcomes: list[Outcome], failing: Failing, number: int
     ) -> tuple[set[str], bool]:
         """Return the mistakes that give a wrong answer, and whether that is checked.
@@ -126,7 +126,7 @@ class Evidence:
         assert check.own.out
         forward = check.calls[check.own.out.call]
         backward = check.calls[failing[0][0].call]
-        right = self._fitting(forward, backward.args[0], check.own.h, failing)
+        right = self._slopes(forward, backward.args[0], check.own.h, failing)
         if right:
             right = self._elsewhere(forward, backward, check.own.h, right)
         if len(right) == len(failing):
@@ -134,7 +134,7 @@ class Evidence:
         labels = " and ".join(dict.fromkeys(e.label for e, _ in right))
         return right, say("own-forward-part", label=labels)
 
-    def _fitting(
+    def _slopes(
         self, forward: Call, dout: np.ndarray, h: float, failing: Failing
     ) -> Failing:
         """Return the answers that are gradients of the forward function."""
@@ -163,7 +163,7 @@ class Evidence:
         calls = [moved, Call(backward.function, (dout, Handle(0, 1)), items)]
         back = self.run(calls)[1]
         again = [(e, fetch(back, e.item)) for e, _ in failing]
-        right = {e.item for e, _ in self._fitting(moved, dout, h, again)}
+        right = {e.item for e, _ in self._slopes(moved, dout, h, again)}
         return [(e, got) for e, got in failing if e.item in right]
 
 

@@ -207,7 +207,7 @@ def _explained(
 ) -> Fault:
     """Name the mistake behind an output that differs, or say where it does."""
     expect, got = failing[number]
-    bugs, known = evidence.names(check, outcomes, failing, number)
+    bugs, known = evidence.fitting(check, outcomes, failing, number)
     sentence = ""
     if known and bugs & set(expect.upstream):
         sentence = say("upstream", check.when, label=expect.label)
