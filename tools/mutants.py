@@ -78,20 +78,20 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "momentum swapped for the mean",
         F,
-        "_move(running_mean, mu, momentum)\n            _move(",
-        "_move(running_mean, mu, 1 - momentum)\n            _move(",
+        "running_mean += step * (mu - running_mean)",
+        "running_mean += (1 - step) * (mu - running_mean)",
     ),
     (
         "momentum swapped for the variance",
         F,
-        "_move(running_var, var * (m / (m - 1)), momentum)",
-        "_move(running_var, var * (m / (m - 1)), 1 - momentum)",
+        "running_var += step * (var - running_var)",
+        "running_var += (1 - step) * (var - running_var)",
     ),
     (
         "running statistics not updated in place",
         F,
-        "running += step * (new - running)",
-        "running = running + step * (new - running)",
+        "running_var += step * (var - running_var)",
+        "running_var = running_var + step * (var - running_var)",
     ),
     (
         "batch statistics used in evaluation",
@@ -108,8 +108,8 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "biased variance stored",
         F,
-        "_move(running_var, var * (m / (m - 1)), momentum)",
-        "_move(running_var, var, momentum)",
+        "new = mu, var * (m / (m - 1))",
+        "new = mu, var",
     ),
     (
         "x_hat term dropped in the backward pass",
@@ -162,8 +162,8 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "biased variance stored by instance norm",
         F,
-        "_move(running_var, var * (length / (length - 1)), momentum)",
-        "_move(running_var, var, momentum)",
+        "new = mu, var * (length / (length - 1))",
+        "new = mu, var",
     ),
     (
         "mean removed by RMS norm",
@@ -631,8 +631,8 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "gradient of another dtype",
         CHECK,
-        "x.shape == shape and x.dtype == dtype",
-        "x.shape == shape",
+        "came.shape == shape and came.dtype == dtype",
+        "came.shape == shape",
     ),
     # --- conventions
     (
