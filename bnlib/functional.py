@@ -138,7 +138,7 @@ def _sum(a: Array) -> Array:
 
 def _mean(a: Array) -> Array:
     """Take the mean of each set: (A, S, B) to (S,); 0 of a set without values."""
-    return _sum(a) / max(a.shape[0] * a.shape[2], 1)
+    return _sum(a) / (a.shape[0] * a.shape[2] or 1)
 
 
 def _statistics(x: Array) -> tuple[Array, Array, Array]:
@@ -220,7 +220,7 @@ def norm_backward(
         return None, grad_weight, grad_bias
     gamma = None if cache.weight is None else cache.weight.reshape(-1)
     if cache.sets == cache.channels:  # one gamma for each set: it leaves the means
-        dx_hat, m = dy, max(dy.shape[0] * dy.shape[2], 1)
+        dx_hat, m = dy, dy.shape[0] * dy.shape[2] or 1
         mean: Array = sum_dy / m
         along: Array = sum_dy_x_hat / m
         scale = cache.inv_std if gamma is None else gamma * cache.inv_std

@@ -58,8 +58,8 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "a mean over examples only",
         F,
-        "return _sum(a) / max(a.shape[0] * a.shape[2], 1)",
-        "return _sum(a) / max(a.shape[0], 1)",
+        "return _sum(a) / (a.shape[0] * a.shape[2] or 1)",
+        "return _sum(a) / (a.shape[0] or 1)",
     ),
     ("eps dropped", F, "np.sqrt(var + float(eps))", "np.sqrt(var)"),
     ("eps outside the root", F, "np.sqrt(var + float(eps))", "(np.sqrt(var) + eps)"),
@@ -247,13 +247,13 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "a vector of ones for all dtypes",
         FAST,
-        "vector = np.ones(n, dtype)",
-        "vector = np.ones(n)",
+        "vector = make(n, dtype)",
+        "vector = make(n, np.dtype(np.float64))",
     ),
     (
         "nan in the mean of no values",
         F,
-        "return _sum(a) / max(a.shape[0] * a.shape[2], 1)",
+        "return _sum(a) / (a.shape[0] * a.shape[2] or 1)",
         "return _sum(a) / (a.shape[0] * a.shape[2])",
     ),
     (
@@ -352,6 +352,12 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
         OPS,
         "grad_x = padded[:, :, padding : padding + height,",
         "grad_x = padded[:, :, :height,",
+    ),
+    (
+        "the part below 0 passes",
+        FAST,
+        "np.maximum(a, zeros(a.shape[-1], a.dtype))",
+        "np.abs(a)",
     ),
     # --- layers
     (
