@@ -53,11 +53,6 @@ def check_float(name: str, x: Any, min_ndim: int = 0) -> None:
     )
 
 
-def _fits(x: Any, shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    """Say whether x is a plain array of this shape and dtype."""
-    return type(x) in PLAIN and x.shape == shape and x.dtype == dtype
-
-
 def check_parameter(
     name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype
 ) -> None:
@@ -81,7 +76,9 @@ def check_parameter(
     ValueError
         Another shape; for one value per channel in PyTorch's words.
     """
-    if value is None or _fits(value, shape, dtype):
+    if value is None or (
+        type(value) in PLAIN and value.shape == shape and value.dtype == dtype
+    ):
         return
     check_array(name, value)
     if value.shape != shape:
@@ -104,7 +101,8 @@ def check_eps(eps: float) -> None:
 
 def check_gradient(grad_output: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Raise unless grad_output has the shape and the dtype of the output."""
-    if _fits(grad_output, shape, dtype):
+    came = grad_output
+    if type(came) in PLAIN and came.shape == shape and came.dtype == dtype:
         return
     check_array("grad_output", grad_output)
     if grad_output.shape != shape:

@@ -138,7 +138,7 @@ def _sum(a: Array) -> Array:
 
 def _mean(a: Array) -> Array:
     """Take the mean of each set: (A, S, B) to (S,); 0 of a set without values."""
-    return _sum(a) / max(a.shape[0] * a.shape[2], 1)
+    return _sum(a) / (a.shape[0] * a.shape[2] or 1)
 
 
 def _statistics(x: Array) -> tuple[Array, Array, Array]:
@@ -220,7 +220,7 @@ def norm_backward(
         return None, grad_weight, grad_bias
     gamma = None if cache.weight is None else cache.weight.reshape(-1)
     if cache.sets == cache.channels:  # one gamma for each set: it leaves the means
-        dx_hat, m = dy, max(dy.shape[0] * dy.shape[2], 1)
+        dx_hat, m = dy, dy.shape[0] * dy.shape[2] or 1
         mean: Array = sum_dy / m
         along: Array = sum_dy_x_hat / m
         scale = cache.inv_std if gamma is None else gamma * cache.inv_std
@@ -426,8 +426,8 @@ def batch_norm(
         mu, var, centred = _statistics(seen)
         m = view[0] * view[2]
         if running_mean is not None and running_var is not None:
-            _move(running_mean, mu, momentum)
-            _move(running_var, var * (m / (m - 1)), momentum)
+            new = mu, var * (m / (m - 1))
+            _move(running_mean, running_var, *new, momentum)
     else:
         mu, var = np.array(running_mean), np.array(running_var)
         centred = seen - mu[:, None]
@@ -436,12 +436,15 @@ def batch_norm(
     return _transform("batch_norm", x, views, moments, weight, bias, eps, training)
 
 
-def _move(running: Array, new: Array, step: float) -> None:
-    """Move a running statistic towards the new one; 1 replaces it, 0 leaves it."""
-    if step == 1:  # whatever it was: even nan, or so large that the new one is lost
-        running[...] = new
+def _move(
+    running_mean: Array, running_var: Array, mu: Array, var: Array, step: float
+) -> None:
+    """Move the running statistics towards new ones; 1 replaces them, 0 leaves them."""
+    if step == 1:  # whatever they were: even nan, or so large that new ones are lost
+        running_mean[...], running_var[...] = mu, var
     elif step != 0:
-        running += step * (new - running)
+        running_mean += step * (mu - running_mean)
+        running_var += step * (var - running_var)
 
 
 def _channels(x: Array) -> View:
@@ -715,8 +718,8 @@ def instance_norm(
     y, cache = _grouped("instance_norm", x, c, weight, bias, eps)
     if running_mean is not None and running_var is not None:
         mu, var = (np.array(v).reshape(n, c).mean(0) for v in (cache.mu, cache.var))
-        _move(running_mean, mu, momentum)
-        _move(running_var, var * (length / (length - 1)), momentum)
+        new = mu, var * (length / (length - 1))
+        _move(running_mean, running_var, *new, momentum)
     return y, cache
 
 

@@ -21,7 +21,7 @@ from bnlib._check import (
     check_parameter,
     check_sizes,
 )
-from bnlib._fast import sum_rows
+from bnlib._fast import positive_part, sum_rows
 
 
 class LinearCache(NamedTuple):
@@ -259,7 +259,7 @@ def relu(x: Array) -> tuple[Array, Array]:
         The derivative: 1 where x > 0; at 0 it is 0, as in PyTorch.
     """
     check_float("x", x, min_ndim=1)
-    y = np.maximum(x, 0)
+    y = positive_part(x)
     return y, (y != 0).astype(x.dtype)
 
 

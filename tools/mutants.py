@@ -58,8 +58,8 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "a mean over examples only",
         F,
-        "return _sum(a) / max(a.shape[0] * a.shape[2], 1)",
-        "return _sum(a) / max(a.shape[0], 1)",
+        "return _sum(a) / (a.shape[0] * a.shape[2] or 1)",
+        "return _sum(a) / (a.shape[0] or 1)",
     ),
     ("eps dropped", F, "np.sqrt(var + float(eps))", "np.sqrt(var)"),
     ("eps outside the root", F, "np.sqrt(var + float(eps))", "(np.sqrt(var) + eps)"),
@@ -78,20 +78,20 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "momentum swapped for the mean",
         F,
-        "_move(running_mean, mu, momentum)\n            _move(",
-        "_move(running_mean, mu, 1 - momentum)\n            _move(",
+        "running_mean += step * (mu - running_mean)",
+        "running_mean += (1 - step) * (mu - running_mean)",
     ),
     (
         "momentum swapped for the variance",
         F,
-        "_move(running_var, var * (m / (m - 1)), momentum)",
-        "_move(running_var, var * (m / (m - 1)), 1 - momentum)",
+        "running_var += step * (var - running_var)",
+        "running_var += (1 - step) * (var - running_var)",
     ),
     (
         "running statistics not updated in place",
         F,
-        "running += step * (new - running)",
-        "running = running + step * (new - running)",
+        "running_var += step * (var - running_var)",
+        "running_var = running_var + step * (var - running_var)",
     ),
     (
         "batch statistics used in evaluation",
@@ -108,8 +108,8 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "biased variance stored",
         F,
-        "_move(running_var, var * (m / (m - 1)), momentum)",
-        "_move(running_var, var, momentum)",
+        "new = mu, var * (m / (m - 1))",
+        "new = mu, var",
     ),
     (
         "x_hat term dropped in the backward pass",
@@ -162,8 +162,8 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "biased variance stored by instance norm",
         F,
-        "_move(running_var, var * (length / (length - 1)), momentum)",
-        "_move(running_var, var, momentum)",
+        "new = mu, var * (length / (length - 1))",
+        "new = mu, var",
     ),
     (
         "mean removed by RMS norm",
@@ -247,13 +247,13 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "a vector of ones for all dtypes",
         FAST,
-        "vector = np.ones(n, dtype)",
-        "vector = np.ones(n)",
+        "vector = make(n, dtype)",
+        "vector = make(n, np.dtype(np.float64))",
     ),
     (
         "nan in the mean of no values",
         F,
-        "return _sum(a) / max(a.shape[0] * a.shape[2], 1)",
+        "return _sum(a) / (a.shape[0] * a.shape[2] or 1)",
         "return _sum(a) / (a.shape[0] * a.shape[2])",
     ),
     (
@@ -352,6 +352,12 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
         OPS,
         "grad_x = padded[:, :, padding : padding + height,",
         "grad_x = padded[:, :, :height,",
+    ),
+    (
+        "the part below 0 passes",
+        FAST,
+        "np.maximum(a, zeros(a.shape[-1], a.dtype))",
+        "np.abs(a)",
     ),
     # --- layers
     (
@@ -631,8 +637,8 @@ MUTANTS = [  # (what is wrong, file, source text, replacement)
     (
         "gradient of another dtype",
         CHECK,
-        "x.shape == shape and x.dtype == dtype",
-        "x.shape == shape",
+        "came.shape == shape and came.dtype == dtype",
+        "came.shape == shape",
     ),
     # --- conventions
     (

@@ -6,7 +6,7 @@ from as_in_torch import AsInTorch, Op
 from oracle import assert_close, draw, load_torch
 
 import bnlib.functional as F
-from bnlib._fast import ones
+from bnlib._fast import ones, zeros
 
 
 def layer_ops():
@@ -52,6 +52,7 @@ def test_sigmoid_does_not_overflow():
     assert_close(y, np.array([[0.0, 0.5, 1.0]]))
 
 
-def test_the_ones_that_are_kept_cannot_be_changed():
+@pytest.mark.parametrize("kept", [ones, zeros])
+def test_vectors_that_are_kept_cannot_be_changed(kept):
     with pytest.raises(ValueError, match="read-only"):
-        ones(3, np.dtype(np.float32))[0] = 2
+        kept(3, np.dtype(np.float32))[0] = 2
