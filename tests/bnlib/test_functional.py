@@ -358,3 +358,11 @@ def test_bnlib_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert run.stdout.strip() == "[]", run.stdout + run.stderr
+
+
+def test_the_running_variance_is_the_unbiased_one():
+    x = np.random.default_rng(11).normal(size=(5, 3))
+    mean, var = np.zeros(3), np.zeros(3)
+    F.batch_norm(x, mean, var, training=True, momentum=1.0)
+    np.testing.assert_allclose(var, x.var(0, ddof=1), rtol=1e-12)
+    np.testing.assert_allclose(var / x.var(0), 5 / 4, rtol=1e-12)
