@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "_build" / "run"
 PACKAGE = "bnbook"
 BRANCH = "run"  # of the repository: Colab and Binder open the edition from there
+IMPORTED = ("numpy", "matplotlib", "scikit-learn", "pooch")  # by the pages
 READ_BY_PAGES = ("experiments", "frameworks")
 GONE = ("colab",)  # the edition has a cell of its own for that
 FOLDED_CODE = ("hide-input", "hide-cell")
@@ -300,7 +302,7 @@ version = "{version}"
 description = "What the notebooks of the book on batch normalization need."
 requires-python = ">=3.11"
 license = "BSD-3-Clause"
-dependencies = ["numpy>=2.0", "matplotlib>=3.8", "scikit-learn>=1.5", "pooch>=1.8"]
+dependencies = {needs}
 
 [tool.setuptools.packages.find]
 include = ["bnlib*", "bncheck*", "bnbook"]
@@ -314,6 +316,14 @@ def version() -> str:
     """Read the version from the one place where it stands."""
     text = (ROOT / "bnlib" / "__init__.py").read_text("utf-8")
     return re.findall(r'__version__ = "([\d.]+)"', text)[0]
+
+
+def needs() -> list[str]:
+    """Return what the pages import, with the versions of the book's own project."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["book"]]
+    found = {re.split(r"[<>=~]", line)[0]: line for line in reversed(lines)}
+    return [found[name] for name in IMPORTED]
 
 
 def wheel_name() -> str:
@@ -335,7 +345,8 @@ def build_wheel(out: Path, index: Index) -> Path:
         shutil.copy(ROOT / "tools" / "plain_markdown.py", package)
         names = json.dumps(dataclasses.asdict(index), ensure_ascii=False, indent=1)
         (package / "index.json").write_text(names, "utf-8")
-        (room / "pyproject.toml").write_text(PROJECT.format(version=version()), "utf-8")
+        text = PROJECT.format(version=version(), needs=json.dumps(needs()))
+        (room / "pyproject.toml").write_text(text, "utf-8")
         shutil.copy(ROOT / "LICENSE", room)
         command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"]
         command += ["--no-build-isolation", "-w", str(out), str(room)]
@@ -364,8 +375,8 @@ def build(out: Path, solutions: bool = True) -> list[Path]:
         path.write_text(nbformat.writes(notebook, version=4) + "\n", "utf-8")
         made.append(path)
     build_wheel(out, index)
-    requirements = f"numpy>=2\nmatplotlib>=3.8\nscikit-learn>=1.5\n./{wheel_name()}\n"
-    (out / "requirements.txt").write_text(requirements, "utf-8")  # Binder reads it
+    # Binder reads it; the wheel names what it needs.
+    (out / "requirements.txt").write_text(f"./{wheel_name()}\n", "utf-8")
     words = {"title": "Batch Normalization", "first": made[0].name}
     words |= {"wheel": wheel_name(), "site": site_address()}
     (out / "README.md").write_text(README.format(**words), "utf-8")
