@@ -101,6 +101,30 @@ def compare(
     return False
 
 
+def size_of(gap: float) -> str:
+    """Write the size of a difference in words that do not hang on a last digit.
+
+    Parameters
+    ----------
+    gap : float, >= 0
+        The difference.
+
+    Returns
+    -------
+    words : str
+        ``"below 1e-12"``, ``1e-9``, ``1e-6`` or ``1e-3``, or ``"above 1e-3"``; the
+        number to one place from 0.1 on.
+
+    Examples
+    --------
+    >>> size_of(3e-14), size_of(2e-7), size_of(0.25)
+    ('below 1e-12', 'below 1e-6', '0.2')
+    """
+    powers = (k for k in (12, 9, 6, 3) if gap < 10.0**-k)
+    large = "above 1e-3" if gap < 0.1 else f"{gap:.1f}"
+    return next((f"below 1e-{k}" for k in powers), large)
+
+
 def numerical_gradient(
     f: Callable[[NDArray[np.float64]], float], x: ArrayLike, h: float = 1e-5
 ) -> NDArray[np.float64]:

@@ -125,7 +125,13 @@ def test_a_function_computes_in_the_dtype_it_takes_or_refuses_in_a_sentence(name
 def test_every_function_of_the_library_stands_in_the_table():
     others = {  # what takes no array of numbers, or is tested with kinds elsewhere
         *("mlp", "fit", "predict", "accuracy", "activations", "root_of_sum"),
-        *("compare", "relative_error", "numerical_gradient", "gradient_check"),
+        *(
+            "compare",
+            "relative_error",
+            "numerical_gradient",
+            "gradient_check",
+            "size_of",
+        ),
         *("load_digits", "load_mnist", "load_mnist10k", "toy_scales", "fixed_order"),
         *("batches", "endless_batches", "roses", "rose_features"),
     }

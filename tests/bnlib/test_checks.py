@@ -186,3 +186,13 @@ def test_the_step_is_the_one_that_was_taken():
     x = np.array([1e9])  # here h = 1e-5 is half of the distance to a neighbour's
     gradient = K.numerical_gradient(lambda x: x.sum(), x)
     np.testing.assert_array_equal(gradient, [1.0])
+
+
+@pytest.mark.parametrize(
+    ("gap", "words"),
+    [(0.0, "below 1e-12"), (1e-12, "below 1e-9"), (9e-4, "below 1e-3"),
+     (1e-3, "above 1e-3"),
+     (1033.4, "1033.4"), (float("nan"), "nan"), (float("inf"), "inf")],
+)  # fmt: skip
+def test_the_size_of_a_difference_in_words(gap, words):
+    assert K.size_of(gap) == words
