@@ -1,4 +1,4 @@
-"""Help pytest with notebooks: torch cells without torch, places of failures."""
+"""Help pytest with notebooks: figures, cells without torch, places of failures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ import pytest
 
 NO_TORCH = importlib.util.find_spec("torch") is None and os.environ.get("CI") != "true"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where notebooks are run, let their kernels tell what each figure holds."""
+    if config.getoption("nbval", default=False):
+        from figure_records import compare_figures  # noqa: PLC0415
+        from figures import startup_folder  # noqa: PLC0415
+        from nbval.plugin import IPyNbCell  # noqa: PLC0415
+
+        os.environ["IPYTHONDIR"] = startup_folder()
+        compare_figures(IPyNbCell)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,7 +47,9 @@ def failed_cells(terminalreporter) -> Iterator[str]:
         text = ANSI.sub("", report.longreprtext)
         line = re.search(r"Cell In\[\d+\], line (\d+)", text)
         errors = re.findall(r"^(\w*(?:Error|Exception|Interrupt)\b.*)$", text, re.M)
-        what = errors[-1] if errors else "its output is not the stored one"
+        figure = re.search(r"^The figure differs: .*$", text, re.M)
+        what = "its output is not the stored one"
+        what = errors[-1] if errors else figure[0] if figure else what
         if "Timeout of" in text:
             what = "it took too long"
         place = f"{path}, cell {numbers[count]}, line {line[1] if line else 1}"

@@ -8,6 +8,7 @@ tests hold the two against each other.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -247,6 +248,7 @@ class Graph:
         ax: Axes | None = None,
         entry: tuple[int, int] = (0, 0),
         backward: bool = True,
+        down: bool = False,
     ) -> Axes:
         """Draw the graph with the numbers of one entry.
 
@@ -258,6 +260,9 @@ class Graph:
             Example and feature whose value and gradient are written in the nodes.
         backward : bool
             Whether gradients and their arrows are drawn.
+        down : bool
+            Whether the computation runs from top to bottom, for a narrow page, and not
+            from left to right.
 
         Returns
         -------
@@ -274,26 +279,41 @@ class Graph:
         if ax is None:
             import matplotlib.pyplot as plt  # noqa: PLC0415  only drawings need it
 
-            _, ax = plt.subplots(figsize=(7.2, 4.2))
+            figure, ax = plt.subplots(figsize=(7.2, 4.2))
+            narrow = functools.partial(
+                self.draw, entry=entry, backward=backward, down=True
+            )
+            setattr(figure, "draw_narrow", narrow)  # noqa: B010  for a narrow page
+        places = {
+            name: (1.05 * node.position[1], -0.78 * node.position[0])
+            if down
+            else node.position
+            for name, node in self.nodes.items()
+        }
         boxes = {
-            name: self._draw_node(ax, node, entry, backward)
+            name: self._draw_node(ax, node, places[name], entry, backward)
             for name, node in self.nodes.items()
         }
         for node in self.nodes.values():
             for name in node.inputs:
                 self._draw_edge(ax, boxes[name], boxes[node.name], backward)
-        xs, ys = zip(*(n.position for n in self.nodes.values()), strict=True)
+        xs, ys = zip(*places.values(), strict=True)
         ax.set_xlim(min(xs) - 0.5, max(xs) + 0.5)
         ax.set_ylim(min(ys) - 0.35, max(ys) + 0.35)
         ax.set_axis_off()
         return ax
 
     def _draw_node(
-        self, ax: Axes, node: Node, entry: tuple[int, int], backward: bool
+        self,
+        ax: Axes,
+        node: Node,
+        place: tuple[float, float],
+        entry: tuple[int, int],
+        backward: bool,
     ) -> FancyBboxPatch:
         from matplotlib.patches import FancyBboxPatch  # noqa: PLC0415
 
-        x, y = node.position
+        x, y = place
         box = FancyBboxPatch(
             (x - 0.34, y - 0.22),
             0.68,

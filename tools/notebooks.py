@@ -26,6 +26,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import yaml
+from figures import startup_folder
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -152,7 +153,7 @@ def run_cells(nb, folder: Path, name: str, progress=print) -> None:
         extra_arguments=["--IPKernelApp.log_level=40"],
         resources={"metadata": {"path": str(folder)}},
     )
-    with client.setup_kernel():
+    with client.setup_kernel(env=dict(os.environ, IPYTHONDIR=startup_folder())):
         for number, cell in enumerate(nb.cells, start=1):
             if cell.cell_type != "code":
                 continue

@@ -127,7 +127,7 @@ def test_figures_have_their_captions_and_checks_stand_under_stubs(edition):
         pictures = captions = stubs = 0
         for cell, below in zip(cells, [*cells[1:], None], strict=True):
             shows = any(
-                "image/png" in o.get("data", {}) for o in cell.get("outputs", [])
+                "image/svg+xml" in o.get("data", {}) for o in cell.get("outputs", [])
             )
             pictures += shows
             captions += shows and bool(
