@@ -26,7 +26,7 @@ function nameRegions() {
 function reachScrollers() {
   // What scrolls sideways must be reachable by keyboard (WCAG 2.1.1).
   const scrollers =
-    "div.highlight pre, .pst-scrollable-table-container, mjx-container[display='true']";
+    "div.highlight pre, .pst-scrollable-table-container, div.math";
   for (const el of document.querySelectorAll(scrollers)) {
     if (el.scrollWidth > el.clientWidth) el.setAttribute("tabindex", "0");
   }

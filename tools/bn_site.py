@@ -20,6 +20,7 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from plain_markdown import shuffled
 from pygments.formatters import HtmlFormatter
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -54,7 +55,7 @@ class Quiz(SphinxDirective):
         title = nodes.title(self.arguments[0], "", *self.inline(self.arguments[0]))
         self.set_source_info(title)
         box += title
-        options = self.options_of_content()
+        options = shuffled(self.options_of_content())
         right = sum(is_right for is_right, _, _ in options)
         if len(options) < 2 or not right or not all(fb for *_, fb in options):
             raise self.error(
@@ -135,14 +136,10 @@ class LinesFormatter(HtmlFormatter):
 
 
 def add_vendored_files(app: Sphinx, config) -> None:
-    """Serve MathJax from the site itself.
-
-    The folder is added after Jupyter Book has looked for scripts to load on every page,
-    or MathJax would be loaded twice.
-    """
-    for name in ("tex-mml-chtml.js", "LICENSE"):
-        if not (VENDOR / "mathjax" / name).is_file():
-            raise ExtensionError(f"_vendor/mathjax/{name} is missing")
+    """Serve fonts and the style sheet of formulas from the site itself."""
+    for name in ("katex/katex.min.css", "katex/LICENSE"):
+        if not (VENDOR / name).is_file():
+            raise ExtensionError(f"_vendor/{name} is missing")
     config.html_static_path.append(str(VENDOR))
 
 
@@ -154,8 +151,7 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
         name = str(getattr(script, "filename", script) or "")
         body = attributes.get("body") or ""
         thebe = "sphinx-thebe" in name or "THEBE_JS_URL" in body
-        idle = "mathjax" in name and not has_formulas(context, doctree)
-        if (name, body) in seen or thebe or idle:
+        if (name, body) in seen or thebe:
             continue
         seen.add((name, body))
         kept.append(script)
@@ -164,7 +160,8 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
     kept_css, seen_css = [], set()
     for sheet in context.get("css_files", []):
         name = str(getattr(sheet, "filename", sheet) or "")
-        if name not in seen_css and "sphinx-thebe" not in name:
+        idle = "katex" in name and not has_formulas(context)
+        if name not in seen_css and "sphinx-thebe" not in name and not idle:
             seen_css.add(name)
             kept_css.append(sheet)
     if "css_files" in context:
@@ -175,10 +172,9 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
         context["metatags"] = context.get("metatags", "") + meta
 
 
-def has_formulas(context: dict, doctree: nodes.document | None) -> bool:
-    """Say whether a page has anything for MathJax to set."""
-    body = context.get("body") or ""
-    return bool(re.search(r'class="[^"]*\bmath\b', body)) or doctree is None
+def has_formulas(context: dict) -> bool:
+    """Say whether a page has a formula."""
+    return 'class="katex"' in (context.get("body") or "")
 
 
 def drop_icon_script(app: Sphinx, error: Exception | None) -> None:

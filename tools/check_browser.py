@@ -55,7 +55,6 @@ RUNS = (
     ("dark", PHONE, BUT_COLOURS),
 )
 READY = """async () => {
-  if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
   await document.fonts.ready;
 }"""
 OPEN_QUIZZES = """() => document.querySelectorAll('details').forEach(d => {
@@ -118,12 +117,19 @@ WIDE = """() => {
     wide.slice(0, 3).map(e => e.tagName + '.' + e.className).join(', ')];
 }"""
 CUT = """() => {
-  const cut = [...document.querySelectorAll('main pre')].filter(
+  const parts = document.querySelectorAll('main pre, main div.math, main .drawing');
+  const cut = [...parts].filter(
     e => e.scrollWidth > e.clientWidth + 1 && e.offsetParent);
-  return cut.slice(0, 3).map(e => 'code is cut: ' + e.textContent.trim().slice(0, 40));
+  return cut.slice(0, 3).map(e => (e.matches('pre') ? 'code' :
+    e.matches('.math') ? 'an equation' : 'a figure') + ' is cut: ' +
+    e.textContent.trim().slice(-60));
 }"""
-UNSET = """() => document.querySelectorAll(
-  "mjx-merror, [data-mjx-error], mjx-mtext[style*='red']").length"""
+UNSET = """() => {
+  const left = document.querySelectorAll('.katex-error').length;
+  const raw = [...document.querySelectorAll('.math')].filter(
+    e => !e.querySelector('.katex')).length;
+  return left + raw;
+}"""
 
 
 class Quiet(SimpleHTTPRequestHandler):

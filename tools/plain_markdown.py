@@ -10,6 +10,7 @@ Imports nothing but Python itself.
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
 from dataclasses import dataclass, field
@@ -25,6 +26,18 @@ TITLES = {"warning": "Pitfalls", "important": "Important", "note": "Note", "tip"
 FOLDED = ("dropdown", "tab-item")
 KEPT_WHOLE = ("tab-set",)
 RIGHT, WRONG = "Right.", "Not this one."
+
+
+def shuffled(options: list[tuple]) -> list[tuple]:
+    """Return the options of a quiz in an order that only their words decide.
+
+    So the right one stands anywhere, on the page and in the run edition alike.
+    """
+
+    def place(option: tuple) -> str:
+        return hashlib.sha256(option[1].partition(" | ")[0].encode()).hexdigest()
+
+    return sorted(options, key=place)
 
 
 @dataclass
@@ -144,7 +157,7 @@ class PlainText:
                 mark, text = options[-1]
                 options[-1] = mark, f"{text} {line.strip()}"
         made = ["", f"**Question.** {question}", ""]
-        for mark, text in options:
+        for mark, text in shuffled(options):
             answer, _, feedback = (self.inline(part) for part in text.partition(" | "))
             verdict = RIGHT if mark == "x" else WRONG
             made += folded(answer, [f"**{verdict}** {feedback}"])
