@@ -28,7 +28,8 @@ def test_relative_error_refuses_to_broadcast():
     ("ours", "reference", "tol", "line"),
     [
         ([1.0, 2.0], [1.0, 2.0 + 2e-11], 1e-10, "largest difference below 1e-9"),
-        (0.5, 0.5, 1e-6, "dx: largest difference below 1e-12"),
+        (0.5, 0.5, 1e-10, "dx: largest difference below 1e-12"),
+        ([1.0, 2.0], [1.0, 2.0], 1e-6, "dx: largest difference below 1e-6"),
         ([1.0, 2.0], [1.0, 2.1], 0.2, "dx: largest difference above 1e-3"),
         ([1.0, 2.0], [1.0, 2.1], 1e-10, "largest difference at (1,): 2 and 2.1"),
         ([[1.0], [np.nan]], [[1.0], [2.0]], 1e-10, "dx: not equal; relative error"),
