@@ -73,8 +73,8 @@ def compare(
     ours, reference : array_like
         The two arrays.
     tol : float
-        Largest `relative_error` that counts as agreement. No size below a thousandth
-        of it is told: a rough reference gives a size that may change.
+        Largest `relative_error` that counts as agreement. No size far below it
+        is told: with a rough reference it may change.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def compare(
     forward: largest difference below 1e-12
     True
     """
-    return _compare(name, ours, reference, tol, tol / 1000)
+    return _compare(name, ours, reference, tol, tol / 500)
 
 
 def _compare(
