@@ -169,10 +169,17 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
             kept_css.append(sheet)
     if "css_files" in context:
         context["css_files"][:] = kept_css
+    if context.get("body"):
+        context["body"] = with_own_titles(context["body"])
     text = description(doctree)
     if text:
         meta = f'<meta name="description" content="{html.escape(text, quote=True)}" />'
         context["metatags"] = context.get("metatags", "") + meta
+
+
+def with_own_titles(body: str) -> str:
+    """Let a screen reader say the titles of hidden cells, as the page shows them."""
+    return body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
 
 def has_formulas(context: dict, doctree: nodes.document | None) -> bool:
