@@ -34,5 +34,7 @@ def test_each_hidden_cell_has_a_title_of_its_own(path):
 
 
 def test_a_screen_reader_says_the_title():
-    body = '<summary aria-label="Toggle hidden content">\n<span>Show it</span></summary>'
+    body = (
+        '<summary aria-label="Toggle hidden content">\n<span>Show it</span></summary>'
+    )
     assert bn_site.with_own_titles(body) == "<summary>\n<span>Show it</span></summary>"
