@@ -166,6 +166,8 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
             kept_css.append(sheet)
     if "css_files" in context:
         context["css_files"][:] = kept_css
+    if context.get("body"):
+        context["body"] = with_own_titles(context["body"])
     text = description(doctree)
     if text:
         meta = f'<meta name="description" content="{html.escape(text, quote=True)}" />'
@@ -175,6 +177,11 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
 def has_formulas(context: dict) -> bool:
     """Say whether a page has a formula."""
     return 'class="katex"' in (context.get("body") or "")
+
+
+def with_own_titles(body: str) -> str:
+    """Let a screen reader say the titles of hidden cells, as the page shows them."""
+    return body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
 
 def drop_icon_script(app: Sphinx, error: Exception | None) -> None:

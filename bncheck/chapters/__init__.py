@@ -93,7 +93,8 @@ def function(
     for arguments in inputs:
         call = (name, *arguments)
         numbers = enumerate(arguments)
-        arrays = [f"arg{i}" for i, a in numbers if isinstance(a, np.ndarray)]
+        held = ((i, a) for i, a in numbers if isinstance(a, np.ndarray))
+        arrays = [f"arg{i}" for i, a in held if not np.isnan(a).any()]  # nan is not nan
         kept = {argument: argument for argument in arrays}
         given = {result: i for i, result in enumerate(results)}
         if kept:

@@ -42,30 +42,30 @@ def mixtures():
     return [(x, domain), (rng.uniform(5, 9, (6, 2)), np.zeros(6, np.int64))]
 
 
-def noise(g, m):
-    """Return the noise of the mean of m of the n rows of g, drawn once each."""
+def smallest_batch(g, target):
+    """Return the smallest batch whose mean gradient has at most this noise."""
     n = len(g)
     away = g - g.mean(0)
     s2 = (away**2).sum(1).mean()
-    return np.sqrt(s2 / m * ((n - m) / (n - 1)))
+    m = s2 * n / (target**2 * (n - 1) + s2)
+    return np.ceil(m)
 
 
-DRAWS, NOISE = "(n - m) / (n - 1)", "np.sqrt(s2 / m * ((n - m) / (n - 1)))"
-LAW = Right(noise, says=SAYS["2.3"], mistakes=[
-    M("with-repeats", DRAWS, "1", near=True),
-    M("divisor", DRAWS, "(n - m) / n", near=True),
-    M("variance", NOISE, f"{NOISE} ** 2"),
-    M("no-root-of-m", NOISE, f"np.sqrt(s2) / m * np.sqrt({DRAWS})"),
+SIZE = "s2 * n / (target**2 * (n - 1) + s2)"
+LAW = Right(smallest_batch, says=SAYS["2.3"], mistakes=[
+    M("not-whole", "np.ceil(m)", "m", near=True),
+    M("rounded-down", "np.ceil(m)", "np.floor(m)", near=True),
+    M("with-repeats", SIZE, "s2 / target**2", near=True),
+    M("no-square", SIZE, "s2 * n / (target * (n - 1) + s2)"),
     M("mean-over-entries", "(away**2).sum(1).mean()", "(away**2).mean()"),
     M("not-centred", "g - g.mean(0)", "g"),
-    M("one-example", NOISE, "np.sqrt(s2)"),
 ])  # fmt: skip
 
 
-def gradients():
-    """Draw the inputs of 2.3."""
-    g = np.random.default_rng(23).standard_normal((20, 6)) * np.arange(1, 7) + 2.0
-    return [(g, 8), (g, 1), (g[:9], 9)]
+def wanted():
+    """Draw the inputs of 2.3: a noise for few examples, for half, for nearly all."""
+    g = np.random.default_rng(23).standard_normal((40, 6)) * np.arange(1, 7) + 2.0
+    return [(g, 4.0), (g, 1.5), (g[:23], 0.7)]
 
 
 def exercises() -> dict[str, Question]:
@@ -74,6 +74,6 @@ def exercises() -> dict[str, Question]:
         "2.1": number(SAYS["2.1"], 288, known={
             "threefold": 96, "root": 32 * np.sqrt(3), "smaller": 32 / 9}),
         "2.2": function(MIXTURE, ("the result",), mixtures()),
-        "2.3": function(LAW, ("the noise",), gradients()),
-        "2.4": choice(SAYS["2.4"], "b", near=("c",)),
+        "2.3": function(LAW, ("m",), wanted()),
+        "2.4": choice(SAYS["2.4"], "c", near=("a",)),
     }  # fmt: skip

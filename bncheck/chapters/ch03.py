@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bncheck.chapters import function, number, sentences
+from bncheck.chapters import choice, function, number, sentences
 from bncheck.form import Question
 from bncheck.spec import Right
 from bncheck.spec import mistake as M
@@ -10,39 +10,50 @@ from bncheck.spec import mistake as M
 SAYS = sentences("ch03")
 
 
-def normalize(x, gamma, beta, eps):
-    """Normalize each column, scale and shift."""
-    mu = x.mean(0)
-    var = x.var(0)
+def weighted(x, w, gamma, beta, eps):
+    """Transform each column; row i counts w[i] times."""
+    share = w / w.sum()
+    mu = share @ x
+    var = share @ (x - mu) ** 2
     x_hat = (x - mu) / np.sqrt(var + eps)
     return gamma * x_hat + beta
 
 
-MEAN, VAR, ROOT = "x.mean(0)", "x.var(0)", "np.sqrt(var + eps)"
-NORMALIZE = Right(normalize, says=SAYS["3.2"], mistakes=[
+SHARES, ROOT = "w / w.sum()", "np.sqrt(var + eps)"
+MEAN, VAR = "mu = share @ x", "var = share @ (x - mu) ** 2"
+OUT = "gamma * x_hat + beta"
+WEIGHTED = Right(weighted, says=SAYS["3.2"], mistakes=[
+    M("variance-unweighted", VAR, "var = ((x - mu) ** 2).mean(0)", near=True),
+    M("mean-unweighted", MEAN, "mu = x.mean(0)", near=True),
     M("eps-outside-root", ROOT, "np.sqrt(var) + eps", near=True),
-    M("sample-variance", VAR, "x.var(0, ddof=1)", near=True),
     M("no-eps", ROOT, "np.sqrt(var)", near=True),
-    M("no-affine", "gamma * x_hat + beta", "x_hat", near=True),
-    M("rows", MEAN, "x.mean(1, keepdims=True)", VAR, "x.var(1, keepdims=True)"),
-    M("over-all", MEAN, "x.mean()", VAR, "x.var()"),
+    M("no-affine", OUT, "x_hat", near=True),
+    M("sample-variance", VAR, "var = w @ (x - mu) ** 2 / (w.sum() - 1)", near=True),
+    M("unweighted", SHARES, "np.ones(len(x)) / len(x)"),
+    M("divisor-m", SHARES, "w / len(w)"),
+    M("sums", SHARES, "w"),
+    M("output-weighted", OUT, "w[:, None] * (gamma * x_hat + beta)"),
+    M("input-weighted", MEAN, "x = w[:, None] * x\nmu = x.mean(0)",
+      VAR, "var = x.var(0)"),
     M("variance-not-root", ROOT, "var + eps"),
-    M("not-centred", "x - mu", "x"),
-    M("gamma-beta-swapped", "gamma * x_hat + beta", "beta * x_hat + gamma"),
+    M("not-centred", "(x - mu) / np.sqrt(var + eps)", "x / np.sqrt(var + eps)"),
+    M("gamma-beta-swapped", OUT, "beta * x_hat + gamma"),
 ])  # fmt: skip
 
 
 def batches():
-    """Draw the inputs of 3.2."""
+    """Draw the inputs of 3.2: whole weights, a zero among them, and others."""
     rng = np.random.default_rng(32)
+    whole = np.array([1.0, 3.0, 0.0, 2.0, 1.0, 1.0])
     return [
         (
-            rng.normal(5, 2, size=(m, d)) * np.linspace(0.5, 2, d),
+            rng.normal(5, 2, size=(len(w), d)) * np.linspace(0.5, 2, d),
+            w,
             rng.normal(2, 0.5, size=d),
             rng.normal(-3, 1, size=d),
             eps,
         )
-        for m, d, eps in ((6, 4, 0.1), (3, 5, 1e-5))
+        for w, d, eps in ((whole, 4, 0.1), (rng.uniform(0.2, 2, size=4), 5, 0.1))
     ]
 
 
@@ -77,9 +88,10 @@ def exercises() -> dict[str, Question]:
     return {
         "3.1": number(SAYS["3.1"], np.sqrt(3), rtol=5e-3, known={
             "divisor": 1.5, "variance": 0.5, "distance": 6.0, "mean": 2.0}),
-        "3.2": function(NORMALIZE, ("y",), batches()),
+        "3.2": function(WEIGHTED, ("y",), batches()),
         "3.3": number(SAYS["3.3"], 0.99 * np.sqrt(steep), rtol=0.02, known={
             "of-variance": np.sqrt(99e-5), "square-of-variance": 99e-5,
             "square": 0.99**2 * steep, "half": np.sqrt(1e-5)}),
         "3.4": function(MERGE, ("mu", "var"), list(parts())),
+        "3.5": choice(SAYS["3.5"], "d"),
     }  # fmt: skip

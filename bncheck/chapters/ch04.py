@@ -10,38 +10,57 @@ from bncheck.spec import mistake as M
 SAYS = sentences("ch04")
 
 
-def update(mean, var, x, rho):
-    """Move the running statistics by the weight rho of the new value."""
-    new_mean = x.mean(0)
-    new_var = x.var(0, ddof=1)
-    return (1 - rho) * mean + rho * new_mean, (1 - rho) * var + rho * new_var
+def repaired(x, gamma, beta, mean, var, training, rho, eps):
+    """Return y and the running statistics after it, in either mode."""
+    mu, sigma2 = x.mean(0), x.var(0)
+    stored = x.var(0, ddof=1)
+    new_mean = (1 - rho) * mean + rho * mu
+    new_var = (1 - rho) * var + rho * stored
+    if not training:
+        mu, sigma2 = mean, var
+        new_mean, new_var = mean, var
+    x_hat = (x - mu) / np.sqrt(sigma2 + eps)
+    return gamma * x_hat + beta, new_mean, new_var
 
 
-STORED = "x.var(0, ddof=1)"
-MEAN, VAR = "(1 - rho) * mean + rho * new_mean", "(1 - rho) * var + rho * new_var"
-KERAS = "rho * mean + (1 - rho) * new_mean", "rho * var + (1 - rho) * new_var"
-SWAPPED = (MEAN, KERAS[0], VAR, KERAS[1])
-UPDATE = Right(update, says=SAYS["4.2"], mistakes=[
-    M("biased", STORED, "x.var(0)", near=True),
-    M("swapped", *SWAPPED),
-    M("swapped-biased", *SWAPPED, STORED, "x.var(0)"),
-    M("batch-only", MEAN, "new_mean", VAR, "new_var"),
-    M("old-kept-whole", MEAN, "mean + rho * new_mean", VAR, "var + rho * new_var"),
+STORED, USED = "x.var(0, ddof=1)", "x.var(0)"
+MEAN, VAR = "(1 - rho) * mean + rho * mu", "(1 - rho) * var + rho * stored"
+SWAPPED = (MEAN, "rho * mean + (1 - rho) * mu", VAR, "rho * var + (1 - rho) * stored")
+BIASED = (STORED, "x.var(0) + 0")
+MOVES = ("new_mean, new_var = mean, var", "pass")
+READ = "mu, sigma2 = mean, var"
+REPAIRED = Right(repaired, says=SAYS["4.2"], mistakes=[
+    M("swapped", *SWAPPED, near=True),
+    M("biased", *BIASED, near=True),
+    M("moves", *MOVES, near=True),
+    M("swapped-biased", *SWAPPED, *BIASED),
+    M("swapped-moves", *SWAPPED, *MOVES),
+    M("biased-moves", *BIASED, *MOVES),
+    M("all-three", *SWAPPED, *BIASED, *MOVES),
+    M("unbiased-used", "mu, sigma2 = x.mean(0), x.var(0)",
+      "mu, sigma2 = x.mean(0), x.var(0, ddof=1)"),
+    M("batch-in-evaluation", READ, "pass"),
+    M("batch-only", MEAN, "mu", VAR, "stored"),
+    M("old-kept-whole", MEAN, "mean + rho * mu", VAR, "var + rho * stored"),
     M("deviation", STORED, "x.std(0, ddof=1)"),
 ])  # fmt: skip
 
 
-def states():
-    """Draw the inputs of 4.2."""
+def modes():
+    """Draw the inputs of 4.2: a mini-batch to train on, and one to evaluate."""
     rng = np.random.default_rng(42)
     return [
         (
+            rng.normal(5, 2, size=(m, d)),
+            rng.normal(2, 0.5, size=d),
+            rng.normal(-3, 1, size=d),
             rng.normal(1, 1, size=d),
             rng.uniform(0.5, 2, size=d),
-            rng.normal(5, 2, size=(m, d)),
+            training,
             rho,
+            0.1,
         )
-        for m, d, rho in ((6, 4, 0.1), (3, 5, 0.3))
+        for m, d, rho, training in ((6, 4, 0.1, True), (3, 5, 0.3, False))
     ]
 
 
@@ -84,7 +103,7 @@ def exercises() -> dict[str, Question]:
     return {
         "4.1": number(SAYS["4.1"], 2.71, rtol=2e-3, known={
             "adds": 3.0, "distance": 7.29, "keras": 9.99, "one": 1.0, "two": 1.9}),
-        "4.2": function(UPDATE, ("running_mean", "running_var"), states()),
+        "4.2": function(REPAIRED, ("y", "new_mean", "new_var"), modes()),
         "4.3": function(FOLD, ("W2", "b2"), layers()),
-        "4.4": choice(SAYS["4.4"], "b"),
+        "4.4": choice(SAYS["4.4"], "a"),
     }  # fmt: skip

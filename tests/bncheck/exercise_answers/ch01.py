@@ -1,5 +1,20 @@
 """Wrong answers and near misses for the exercises of chapter 1."""
 
+STANDARDISE = """\
+def standardise(train, test):
+    made = []
+    for z, own in ((train, train), (test, {own})):
+        mean, std = np.nanmean(own, axis=0), np.nanstd(own, axis=0, ddof={ddof})
+        std = np.where(std > 0, std, 1.0)
+        made.append((np.where(np.isnan(z), {fill}, z) - mean) / std)
+    return tuple(made)
+"""
+RATE = """\
+def largest_rate(x, decay):
+    A = np.column_stack([x, np.ones(len(x))])
+    return 2 / np.linalg.eigvalsh(A.T @ A{n} + np.diag({decay}))[{at}]
+"""
+
 ANSWERS = {
     "1.1": {
         "wrong": ["answer_1_1 = 1e-3", "answer_1_1 = 1e6", "answer_1_1 = 'smaller'"],
@@ -7,43 +22,27 @@ ANSWERS = {
     },
     "1.2": {
         "wrong": [
+            STANDARDISE.format(own="test", ddof=0, fill="mean"),
             "def standardise(train, test):\n"
-            "    return tuple((z - z.mean(axis=0)) / np.where(z.std(axis=0) > 0,"
-            " z.std(axis=0), 1.0) for z in (train, test))\n",
-            "def standardise(train, test):\n"
-            "    return tuple((z - z.mean(axis=1, keepdims=True)) /"
-            " z.std(axis=1, keepdims=True) for z in (train, test))\n",
-            "def standardise(train, test):\n"
+            "    train, test = np.nan_to_num(train), np.nan_to_num(test)\n"
             "    mean, std = train.mean(axis=0), train.std(axis=0)\n"
-            "    with np.errstate(all='ignore'):\n"
-            "        return (train - mean) / std, (test - mean) / std\n",
+            "    std = np.where(std > 0, std, 1.0)\n"
+            "    return (train - mean) / std, (test - mean) / std\n",
+            STANDARDISE.format(own="train", ddof=0, fill="0.0"),
             "def standardise(train, test):\n"
-            "    mean, var = train.mean(axis=0), train.var(axis=0)\n"
-            "    return (train - mean) / var, (test - mean) / var\n",
-            "def standardise(train, test):\n"
-            "    both = np.concatenate([train, test])\n"
-            "    mean, std = both.mean(axis=0), both.std(axis=0)\n"
+            "    mean, std = np.nanmean(train, axis=0), np.nanstd(train, axis=0)\n"
+            "    std = np.where(std > 0, std, 1.0)\n"
             "    return (train - mean) / std, (test - mean) / std\n",
         ],
-        "near": "def standardise(train, test):\n"
-        "    mean, std = train.mean(axis=0), train.std(axis=0, ddof=1)\n"
-        "    std = np.where(std > 0, std, 1.0)\n"
-        "    return (train - mean) / std, (test - mean) / std\n",
+        "near": STANDARDISE.format(own="train", ddof=1, fill="mean"),
     },
     "1.3": {
         "wrong": [
-            "def largest_rate(x):\n"
-            "    A = np.column_stack([x, np.ones(len(x))])\n"
-            "    return 2 / np.linalg.eigvalsh(A.T @ A)[-1]\n",
-            "def largest_rate(x):\n"
-            "    A = np.column_stack([x, np.ones(len(x))])\n"
-            "    return 2 / np.linalg.eigvalsh(A.T @ A / len(x))[0]\n",
-            "def largest_rate(x):\n"
-            "    A = np.column_stack([x, np.ones(len(x))])\n"
-            "    return 2 / np.linalg.norm(A, 2)\n",
+            RATE.format(n="", decay="[decay] * x.shape[1] + [0]", at=-1),
+            RATE.format(n=" / len(x)", decay="[decay] * x.shape[1] + [0]", at=0),
+            RATE.format(n=" / len(x)", decay="[0] * (x.shape[1] + 1)", at=-1),
         ],
-        "near": "def largest_rate(x):\n"
-        "    return 2 / np.linalg.eigvalsh(x.T @ x / len(x))[-1]\n",
+        "near": RATE.format(n=" / len(x)", decay="[decay] * (x.shape[1] + 1)", at=-1),
     },
     "1.4": {
         "wrong": ["answer_1_4 = 0.99", "answer_1_4 = 0.5"],

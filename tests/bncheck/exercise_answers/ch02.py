@@ -9,6 +9,13 @@ LOOP = (
     "    return z\n"
 )
 
+BATCH = """\
+def smallest_batch(g, target):
+    n, s2 = len(g), ((g - g.mean(axis=0)) ** 2){}
+    m = s2 * n / ({} * (n - 1) + s2)
+    return {}
+"""
+
 ANSWERS = {
     "2.1": {
         "wrong": ["answer_2_1 = 96", "answer_2_1 = 11", "answer_2_1 = 32 * 3**0.5"],
@@ -28,19 +35,13 @@ ANSWERS = {
     },
     "2.3": {
         "wrong": [
-            "def gradient_noise(g, m):\n"
-            "    s2 = ((g - g.mean(axis=0)) ** 2).sum(axis=1).mean()\n"
-            "    return s2 / m * (len(g) - m) / (len(g) - 1)\n",
-            "def gradient_noise(g, m):\n"
-            "    s2 = ((g - g.mean(axis=0)) ** 2).mean()\n"
-            "    return np.sqrt(s2 / m * (len(g) - m) / (len(g) - 1))\n",
-            "def gradient_noise(g, m):\n"
-            "    s2 = (g ** 2).sum(axis=1).mean()\n"
-            "    return np.sqrt(s2 / m * (len(g) - m) / (len(g) - 1))\n",
+            BATCH.format(".sum(axis=1).mean()", "target", "int(np.ceil(m))"),
+            BATCH.format(".mean()", "target**2", "int(np.ceil(m))"),
+            BATCH.replace(" - g.mean(axis=0)", "").format(
+                ".sum(axis=1).mean()", "target**2", "int(np.ceil(m))"
+            ),
         ],
-        "near": "def gradient_noise(g, m):\n"
-        "    s2 = ((g - g.mean(axis=0)) ** 2).sum(axis=1).mean()\n"
-        "    return np.sqrt(s2 / m)\n",
+        "near": BATCH.format(".sum(axis=1).mean()", "target**2", "int(m)"),
     },
-    "2.4": {"wrong": ["answer_2_4 = 'a'"], "near": "answer_2_4 = 'c'"},
+    "2.4": {"wrong": ["answer_2_4 = 'b'"], "near": "answer_2_4 = 'a'"},
 }

@@ -1,6 +1,15 @@
 """Wrong answers to the exercises of chapter 3."""
 
-NORMALIZE = "def normalize(x, gamma, beta, eps):\n"
+WEIGHTED = """\
+def weighted(x, w, gamma, beta, eps):
+    share = {}
+    mu = {}
+    var = {}
+    x_hat = (x - mu) / np.sqrt(var + eps)
+    return {}
+"""
+SHARE, MEAN, OUT = "w / w.sum()", "share @ x", "gamma * x_hat + beta"
+VAR = "share @ (x - mu) ** 2"
 MERGE = "def merge(mu1, var1, m1, mu2, var2, m2):\n"
 
 ANSWERS = {
@@ -10,15 +19,14 @@ ANSWERS = {
     },
     "3.2": {
         "wrong": [
-            NORMALIZE + "    mu = x.mean(1, keepdims=True)\n"
-            "    std = np.sqrt(x.var(1, keepdims=True) + eps)\n"
-            "    return gamma * (x - mu) / std + beta\n",
-            NORMALIZE
-            + "    return gamma * (x - x.mean(0)) / (x.var(0) + eps) + beta\n",
-            NORMALIZE + "    return gamma * x / np.sqrt(x.var(0) + eps) + beta\n",
+            WEIGHTED.format(SHARE, "x.mean(0)", "x.var(0)", OUT),
+            WEIGHTED.format("w / len(w)", MEAN, VAR, OUT),
+            WEIGHTED.format(SHARE, MEAN, VAR, "w[:, None] * x_hat * gamma + beta"),
+            "def weighted(x, w, gamma, beta, eps):\n"
+            "    x = w[:, None] * x\n"
+            "    return gamma * (x - x.mean(0)) / np.sqrt(x.var(0) + eps) + beta\n",
         ],
-        "near": NORMALIZE
-        + "    return gamma * (x - x.mean(0)) / (x.std(0) + eps) + beta\n",
+        "near": WEIGHTED.format(SHARE, MEAN, "((x - mu) ** 2).mean(0)", OUT),
     },
     "3.3": {
         "wrong": ["answer_3_3 = 0.0315", "answer_3_3 = 0.00316"],
@@ -34,4 +42,5 @@ ANSWERS = {
         "    between = ((mu1 - mu) ** 2 + (mu2 - mu) ** 2) / 2\n"
         "    return mu, (var1 + var2) / 2 + between\n",
     },
+    "3.5": {"wrong": ["answer_3_5 = 'a'", "answer_3_5 = 'b'", "answer_3_5 = 'c'"]},
 }

@@ -1,13 +1,26 @@
 """Wrong answers to the exercises of chapter 4."""
 
-UPDATE = "def update(running_mean, running_var, x, momentum):\n"
-OLD = "    old, new = {}, {}\n"
-BOTH = (
-    "    var = x.var(0, ddof={})\n"
-    "    return (\n"
-    "        old * running_mean + new * x.mean(0), old * running_var + new * var\n"
-    "    )\n"
-)
+REPAIRED = """\
+def repaired(x, gamma, beta, mean, var, training, rho, eps):
+    mu, sigma2 = x.mean(axis=0), x.var(axis=0)
+    old, new = {weights}
+    new_mean = old * mean + new * mu
+    new_var = old * var + new * {stored}
+    if not training:
+        {evaluation}
+    x_hat = (x - mu) / np.sqrt(sigma2 + eps)
+    return gamma * x_hat + beta, new_mean, new_var
+"""
+KERAS, TORCH = "rho, 1 - rho", "1 - rho, rho"
+BIASED, UNBIASED = "x.var(axis=0)", "x.var(axis=0, ddof=1)"
+MOVES = "mu, sigma2 = mean, var"
+STAYS = MOVES + "; new_mean, new_var = mean, var"
+
+
+def repaired(weights, stored, evaluation):
+    return REPAIRED.format(weights=weights, stored=stored, evaluation=evaluation)
+
+
 FOLD = "def fold(W, b, mean, var, gamma, beta, eps):\n"
 
 ANSWERS = {
@@ -17,11 +30,13 @@ ANSWERS = {
     },
     "4.2": {
         "wrong": [
-            UPDATE + OLD.format("momentum", "1 - momentum") + BOTH.format(1),
-            UPDATE + "    return x.mean(0), x.var(0, ddof=1)\n",
-            UPDATE + OLD.format("1", "momentum") + BOTH.format(1),
+            repaired(KERAS, BIASED, MOVES),  # the function of the page
+            repaired(TORCH, BIASED, MOVES),
+            repaired(KERAS, UNBIASED, MOVES),
+            repaired(KERAS, BIASED, STAYS),
+            repaired(TORCH, UNBIASED, "new_mean, new_var = mean, var"),
         ],
-        "near": UPDATE + OLD.format("1 - momentum", "momentum") + BOTH.format(0),
+        "near": repaired(TORCH, UNBIASED, MOVES),
     },
     "4.3": {
         "wrong": [
@@ -35,5 +50,5 @@ ANSWERS = {
         "near": FOLD + "    s = gamma / (np.sqrt(var) + eps)\n"
         "    return s[:, None] * W, s * (b - mean) + beta\n",
     },
-    "4.4": {"wrong": ['answer_4_4 = "a"', 'answer_4_4 = "c"']},
+    "4.4": {"wrong": ['answer_4_4 = "b"', 'answer_4_4 = "c"']},
 }

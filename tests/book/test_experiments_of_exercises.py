@@ -1,0 +1,52 @@
+"""What the feedback of an exercise says of an experiment is run here.
+
+The functions come from the page itself, so that a change of the page is seen.
+"""
+
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
+
+
+def functions(page: str, *starts: str) -> dict:
+    """Run the cells of a page in which these pieces stand; return their names."""
+    cells = nbformat.read(CHAPTERS / page, as_version=4).cells
+    space: dict = {}
+    for start in starts:
+        (source,) = (
+            c.source for c in cells if c.cell_type == "code" and start in c.source
+        )
+        exec(source, space)
+    return space
+
+
+@pytest.fixture(scope="module")
+def half_losses():
+    """Return the loss of each half and of neither, (rates, seeds), by name."""
+    starts = ("import math\n", "class Half(Module)", "def final_loss")
+    final_loss = functions("03_transform_a_batch.ipynb", *starts)["final_loss"]
+    rates = (0.01, 0.04, 0.16, 0.64, 2.56)
+    halves = {
+        "mean": (True, False),
+        "spread": (False, True),
+        "neither": (False, False),
+        "both": (True, True),
+    }
+    with np.errstate(all="ignore"):
+        return {
+            name: np.array([[final_loss(*half, r, s) for s in range(3)] for r in rates])
+            for name, half in halves.items()
+        }
+
+
+def test_half_of_the_transform_helps_where_exercise_3_5_says(half_losses):
+    median = {name: np.median(loss, axis=1) for name, loss in half_losses.items()}
+    lower = median["spread"] < median["mean"]
+    assert lower.tolist() == [True, True, True, False, False]
+    assert median["spread"][0] < median["neither"][0]
+    assert median["mean"][4] < 0.1 < 2 < median["neither"][4]
+    assert median["mean"].min() <= median["both"].min()
