@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from pygments.formatters import HtmlFormatter
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.highlighting import PygmentsBridge
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
 
@@ -34,6 +36,8 @@ OPTION = re.compile(r"^- \[([ x])\] +(.*)$")
 CHAPTER = re.compile(r"chapters/(\d\d)_")
 RIGHT, WRONG = "Right.", "Not this one."
 DESCRIPTION_LENGTH = 155
+HOW_ICONS_LOOK = ("fa-solid", "fa-brands", "fa-regular", "fa-lg", "fa-fw")
+logger = logging.getLogger(__name__)
 
 
 class QuizOption(nodes.General, nodes.Element):
@@ -184,20 +188,32 @@ def with_own_titles(body: str) -> str:
     return body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
 
-def drop_icon_script(app: Sphinx, error: Exception | None) -> None:
-    """Leave out the script that draws icons: the style sheet has them as letters.
+def lighten_icons(app: Sphinx, error: Exception | None) -> None:
+    """Leave out the script that draws icons, and the icons that no page shows.
 
-    The theme names it in its layout, so it is taken out of the pages that are written.
+    The style sheet has icons as letters of fonts; `_vendor/icons` holds the letters in
+    use. The theme names the script in its layout, so it is taken out of the pages that
+    are written.
     """
     if error or app.builder.format != "html":
         return
     tag = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>")
     preload = re.compile(r"\s*<link[^>]*scripts/fontawesome\.js[^>]*/?>")
+    static, used = Path(app.outdir) / "_static", set(HOW_ICONS_LOOK)
     for path in Path(app.outdir).rglob("*.html"):
         text = path.read_text("utf-8")
+        for names in re.findall(r'class="([^"]*\bfa-[^"]*)"', text):
+            used |= {name for name in names.split() if name.startswith("fa-")}
         path.write_text(preload.sub("", tag.sub("", text)), "utf-8", newline="\n")
-    for path in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
+    known = {*(VENDOR / "icons" / "icons.txt").read_text("utf-8").split()}
+    if unknown := sorted(used - known - set(HOW_ICONS_LOOK)):
+        logger.warning("icons that _vendor/icons does not hold: %s", ", ".join(unknown))
+    for path in (static / "scripts").glob("fontawesome.js*"):
         path.unlink()
+    for path in (static / "vendor" / "fontawesome" / "webfonts").glob("*"):
+        path.unlink()
+        if path.suffix == ".woff2":
+            shutil.copy(VENDOR / "icons" / path.name, path)
 
 
 def description(doctree: nodes.document | None) -> str:
@@ -264,7 +280,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("config-inited", add_vendored_files, priority=900)
     app.connect("env-before-read-docs", number_by_file_name)
     app.connect("html-page-context", clean_page, priority=900)
-    app.connect("build-finished", drop_icon_script)
+    app.connect("build-finished", lighten_icons)
     app.connect("doctree-resolved", lay_out_quizzes)
     app.connect("autodoc-process-docstring", link_chapters, priority=900)
     app.connect("autodoc-skip-member", skip_plain_fields)
