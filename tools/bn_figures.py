@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
-from figures import MIME, SVG, off_paper
+from figures import MIME, SVG, narrow_of, off_paper
 from sphinx.application import Sphinx
 
 HEAVY = 25_000  # bytes, compressed: a heavier drawing is a file of its own
@@ -32,7 +32,7 @@ def drawings_of(path: Path) -> dict[str, str]:
         return {}
     outputs = (o for c in nbformat.read(path, 4).cells for o in c.get("outputs", []))
     shown = [out["data"] for out in outputs if MIME in out.get("data", {})]
-    return {data[SVG].strip(): data[MIME]["narrow"] for data in shown}
+    return {data[SVG].strip(): narrow_of(data[MIME]) for data in shown}
 
 
 def place_drawings(app: Sphinx, doctree: nodes.document, docname: str) -> None:

@@ -1,7 +1,8 @@
 """Open every page of the built site in a headless browser and look for faults.
 
 On each page: no request leaves the site, nothing is missing, no console error, all
-mathematics is typeset, no accessibility fault that axe-core can see (light and dark,
+mathematics is typeset, no page is heavier than it may be, the search finds what
+people ask for, no accessibility fault that axe-core can see (light and dark,
 desktop and phone, quizzes opened), nothing wider than a phone of 375 pixels, and a
 quiz answers to the keyboard.
 
@@ -18,18 +19,22 @@ one the check is skipped; with CI=true that is a failure.
 from __future__ import annotations
 
 import functools
+import gzip
 import os
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import axe_playwright_python
 from browser import find_browser
 from contract import toc_pages
+from playwright.sync_api import Error as BrowserError
 from playwright.sync_api import sync_playwright
 
 SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
@@ -43,6 +48,9 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 WORKERS = min(os.cpu_count() or 1, 4)
+ANSWERS = Path(__file__).with_name("answers.toml")
+FIRST, NEXT = 450_000, 200_000  # bytes, compressed, of a page opened first or next
+PACKED = (".woff2", ".png", ".webp", ".jpg")  # kinds of file that are compressed
 DESKTOP, PHONE = (1280, 900), (375, 740)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 COLOURS = ["color-contrast", "link-in-text-block"]
@@ -214,6 +222,64 @@ def check_page(context, base: str, name: str, axe: str) -> list[str]:
     return [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
 
 
+def check_search(context, base: str, answers: list[dict[str, str]]) -> list[str]:
+    """Ask each question of the search page; its section must come first."""
+    faults, page = [], context.new_page()
+    for answer in answers:
+        question = answer["question"]
+        page.goto(f"{base}search.html?q={quote(question)}", wait_until="load")
+        try:
+            first = page.locator(".search-found li").first
+            link = first.locator("a").get_attribute("href", timeout=5000)
+            excerpt = first.locator("p").inner_text()
+        except BrowserError:
+            faults.append(f"search: nothing is found for {question!r}")
+            continue
+        found = link.removeprefix("./").replace(".html", "")
+        if found != answer["section"]:
+            wanted = answer["section"]
+            faults.append(f"search: {question!r} finds {found} first, not {wanted}")
+        if len(excerpt) < 40 or set(excerpt) & set("$\\{}"):
+            faults.append(f"search: {question!r} has an unreadable excerpt: {excerpt}")
+    page.close()
+    return faults
+
+
+def weight(site: Path, address: str) -> int:
+    """Return the bytes of a file of the site as a server would send them."""
+    path = site / address.partition("?")[0].partition("#")[0]
+    if not path.is_file():
+        return 0
+    body = path.read_bytes()
+    return len(body) if path.suffix in PACKED else len(gzip.compress(body))
+
+
+def check_weights(context, base: str, pages: list[str], site: Path) -> list[str]:
+    """Count the bytes of each page, opened first of all and opened as the next one."""
+    faults: list[str] = []
+    shared = loaded(context, base, "index")
+    for name in pages:
+        addresses = loaded(context, base, name)
+        cold = sum(weight(site, address) for address in addresses)
+        then = sum(weight(site, address) for address in addresses - shared)
+        for what, got, most in (("first", cold, FIRST), ("next", then, NEXT)):
+            if got > most:
+                faults.append(f"{name}: {got} bytes as the {what} page, at most {most}")
+        print(f"  {name}: {cold / 1000:.0f} kB first, {then / 1000:.0f} kB next")
+    return faults
+
+
+def loaded(context, base: str, name: str) -> set[str]:
+    """Return the addresses that a page asks for before a reader scrolls."""
+    page = context.new_page()
+    page.set_viewport_size(size(DESKTOP))
+    asked: set[str] = set()
+    page.on("request", lambda request: asked.add(request.url.removeprefix(base)))
+    page.goto(f"{base}{name}.html", wait_until="networkidle")
+    page.close()
+    return asked
+
+
 def check_pages(browser: str, pages: list[str], site: Path = SITE) -> list[str]:
     """Check pages one after the other in a browser of their own."""
     axe, faults = axe_source(), []
@@ -225,8 +291,16 @@ def check_pages(browser: str, pages: list[str], site: Path = SITE) -> list[str]:
             faults += found
             lines = "".join(f"\n      {fault}" for fault in found)
             print(f"  {name}: {len(found)} faults{lines}", flush=True)
+        faults += check_weights(context, base, pages, site)
+        if "search" in pages:
+            faults += check_search(context, base, frequent_questions())
         chromium.close()
     return faults
+
+
+def frequent_questions() -> list[dict[str, str]]:
+    """Return the questions that the search must answer, with their sections."""
+    return tomllib.loads(ANSWERS.read_text("utf-8"))["answer"]
 
 
 def page_size(name: str) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from figures import MIME, SVG
+from figures import MIME, SVG, holds_of
 from nbformat import from_dict
 
 MOVED = 0.01  # of the axis: nearer than this, two positions are the same
@@ -35,7 +35,7 @@ def compare_figures(cell_class: type) -> None:
     cell_class.compare_outputs = compare_outputs
 
 
-def records(outputs: list) -> list[dict[str, Any]]:
+def records(outputs: list) -> list[str]:
     """Return the records of the figures among a cell's outputs."""
     return [out["data"][MIME] for out in outputs if MIME in out.get("data", {})]
 
@@ -49,12 +49,12 @@ def without(outputs: list) -> list:
     return kept
 
 
-def differences(stored: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def differences(stored: str, found: str) -> list[str]:
     """Say in sentences how a figure differs from its stored record; [] if it does not.
 
     Positions count as equal when they are less than a hundredth of the axis apart.
     """
-    old, new = stored["holds"], found["holds"]
+    old, new = holds_of(stored), holds_of(found)
     if len(old) != len(new):
         return [f"the figure had {len(old)} panels and has {len(new)}"]
     lines = []

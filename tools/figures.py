@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import atexit
 import io
+import json
 import re
 import shutil
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-MIME = "application/vnd.bnbook.figure+json"
+MIME = "text/vnd.bnbook.figure"
 SVG = "image/svg+xml"
 NARROW = 4.0  # inches: there text of 9 points is 10 pixels high on a phone
 SAMPLES = 40  # of a long row of numbers so many are kept, and its mean and spread
@@ -172,6 +174,8 @@ def narrow(fig: Any) -> str:
         height *= rows if len(panels) == rows else rows * 0.75
     fig.set_size_inches(min(NARROW, width), height)
     with_large_text(fig)
+    for ax in fig.axes:
+        ax.set_xlabel(textwrap.fill(ax.get_xlabel(), 40))
     for legend in fig.findobj(Legend):
         if legend._ncols > 1:
             words = [text.get_text() for text in legend.get_texts()]
@@ -227,11 +231,21 @@ def points_of(artist: Any) -> int:
 # --- the record -----------------------------------------------------------------------
 
 
-def record(fig: Any) -> dict[str, Any]:
-    """Return what a figure holds, with its narrow drawing."""
+def record(fig: Any) -> str:
+    """Return what a figure holds, a panel on each line, and then its narrow drawing."""
     fig.canvas.draw()
-    held = [holds(ax) for ax in every_axes(fig)]
-    return {"holds": held, "narrow": narrow(fig)}
+    held = [json.dumps(holds(ax), ensure_ascii=False) for ax in every_axes(fig)]
+    return "\n".join([*held, narrow(fig)])
+
+
+def holds_of(stored: str) -> list[dict[str, Any]]:
+    """Return the panels of a stored record."""
+    return [json.loads(line) for line in stored[: stored.index("<svg ")].splitlines()]
+
+
+def narrow_of(stored: str) -> str:
+    """Return the narrow drawing of a stored record."""
+    return stored[stored.index("<svg ") :]
 
 
 def every_axes(fig: Any) -> Iterator[Any]:
