@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bncheck.chapters import choice, function, number, sentences
+from bncheck.chapters import choice, function, sentences
 from bncheck.form import Question
 from bncheck.spec import Right
 from bncheck.spec import mistake as M
@@ -10,37 +10,49 @@ from bncheck.spec import mistake as M
 SAYS = sentences("ch05")
 
 
-def backward(dy, x_hat, gamma, inv_std):
-    """Return the gradients of batch norm: three terms for x, two sums."""
-    mean = dy.mean(0)
-    along = x_hat * (dy * x_hat).mean(0)
-    dx = gamma * inv_std * (dy - mean - along)
+def layer_norm(dy, x_hat, gamma, inv_std):
+    """Return the gradients of layer norm: gamma stays inside the means of a row."""
+    g = dy * gamma
+    mean = g.mean(1, keepdims=True)
+    along = (g * x_hat).mean(1, keepdims=True)
+    dx = inv_std * (g - mean - x_hat * along)
     dgamma = (dy * x_hat).sum(0)
     dbeta = dy.sum(0)
     return dx, dgamma, dbeta
 
 
-DX, DGAMMA = "gamma * inv_std * (dy - mean - along)", "(dy * x_hat).sum(0)"
-CLOSED = Right(backward, says=SAYS["5.2"], mistakes=[
-    M("constants", DX, "gamma * inv_std * dy"),
-    M("no-mean", DX, "gamma * inv_std * (dy - along)"),
-    M("no-x-hat", DX, "gamma * inv_std * (dy - mean)"),
-    M("sums", "dy.mean(0)", "dy.sum(0)", "(dy * x_hat).mean(0)", DGAMMA),
-    M("no-gamma", DX, "inv_std * (dy - mean - along)", near=True),
-    M("gamma-in-dgamma", DGAMMA, f"{DGAMMA} * gamma", near=True),
+SCALED, DX = "dy * gamma", "inv_std * (g - mean - x_hat * along)"
+MEAN, ALONG = "g.mean(1, keepdims=True)", "(g * x_hat).mean(1, keepdims=True)"
+DGAMMA, DBETA = "dy * x_hat", "dy.sum(0)"
+LAYER = Right(layer_norm, says=SAYS["5.2"], mistakes=[
+    M("gamma-outside", SCALED, "dy + 0", DX, f"gamma * {DX}"),
+    M("batch", MEAN, "g.mean(0)", ALONG, "(g * x_hat).mean(0)"),
+    M("constants", DX, "inv_std * g"),
+    M("no-mean", DX, "inv_std * (g - x_hat * along)"),
+    M("no-x-hat", DX, "inv_std * (g - mean)"),
+    M("sums", MEAN, "g.sum(1, keepdims=True)",
+      ALONG, "(g * x_hat).sum(1, keepdims=True)"),
+    M("no-gamma", SCALED, "dy + 0", near=True),
+    M("gamma-in-dgamma", DGAMMA, "g * x_hat", near=True),
     M("order", "dx, dgamma, dbeta", "dx, dbeta, dgamma", near=True),
-    M("means", DGAMMA, "(dy * x_hat).mean(0)", "dy.sum(0)", "dy.mean(0)", near=True),
+    M("means", f"({DGAMMA}).sum(0)", f"({DGAMMA}).mean(0)",
+      DBETA, "dy.mean(0)", near=True),
+    M("rows-of-gamma", f"({DGAMMA}).sum(0)", f"({DGAMMA}).sum(1)",
+      DBETA, "dy.sum(1)", near=True),
 ])  # fmt: skip
 
 
 def layer():
-    """Draw the input of 5.2."""
+    """Draw the inputs of 5.2: more features than examples, and as many."""
     rng = np.random.default_rng(52)
-    x = rng.normal(3, 2, (5, 3))
-    inv_std = 1 / np.sqrt(x.var(0) + 0.1)
-    x_hat = (x - x.mean(0)) * inv_std
-    dy, gamma = rng.normal(1, 2, (5, 3)), rng.normal(0, 2, 3)
-    return [(dy, x_hat, gamma, inv_std)]
+    calls = []
+    for shape in ((3, 5), (4, 4)):
+        x = rng.normal(3, 2, shape)
+        inv_std = 1 / np.sqrt(x.var(1, keepdims=True) + 0.1)
+        x_hat = (x - x.mean(1, keepdims=True)) * inv_std
+        dy, gamma = rng.normal(1, 2, shape), rng.normal(0, 2, shape[1])
+        calls.append((dy, x_hat, gamma, inv_std))
+    return calls
 
 
 def centring(dy):
@@ -62,9 +74,8 @@ def exercises() -> dict[str, Question]:
     """Return the exercises of the chapter."""
     dy = np.random.default_rng(54).normal(2, 1, (6, 3))
     return {
-        "5.1": choice(SAYS["5.1"], "c", near=("b",)),
-        "5.2": function(CLOSED, ("dx", "dgamma", "dbeta"), layer()),
-        "5.3": number(SAYS["5.3"], 0.25, rtol=0.01, almost=0.3, known={
-            "no-eps": 0.0, "removed": 0.75, "of-variance": 1 / 3}),
+        "5.1": choice(SAYS["5.1"], "b", near=("c",)),
+        "5.2": function(LAYER, ("dx", "dgamma", "dbeta"), layer()),
+        "5.3": choice(SAYS["5.3"], "d"),
         "5.4": function(CENTRING, ("dx", "dbeta"), [(dy,)]),
     }  # fmt: skip

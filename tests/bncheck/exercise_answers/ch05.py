@@ -1,27 +1,41 @@
 """Wrong answers to the exercises of chapter 5."""
 
-CLOSED = "def backward(dy, x_hat, gamma, inv_std):\n"
+LAYER = """\
+def layer_norm_backward(dy, x_hat, gamma, inv_std):
+    g = {g}
+    mean = g.mean({axis}, keepdims=True)
+    along = (g * x_hat).mean({axis}, keepdims=True)
+    return {dx}, {rest}
+"""
+PARTS = {
+    "g": "dy * gamma",
+    "axis": "1",
+    "dx": "inv_std * (g - mean - x_hat * along)",
+    "rest": "(dy * x_hat).sum(0), dy.sum(0)",
+}
 CENTRE = "def centre_backward(dy):\n"
-SUMS = "    return dx, (dy * x_hat).sum(0), dy.sum(0)\n"
+
+
+def layer(**changed):
+    return LAYER.format(**{**PARTS, **changed})
+
 
 ANSWERS = {
     "5.1": {
-        "wrong": ['answer_5_1 = "a"', "answer_5_1 = 0"],
-        "near": 'answer_5_1 = "b"',
+        "wrong": [f'answer_5_1 = "{letter}"' for letter in "ad"] + ["answer_5_1 = 0"],
+        "near": 'answer_5_1 = "c"',
     },
     "5.2": {
         "wrong": [
-            CLOSED + "    dx = dy * gamma * inv_std\n" + SUMS,
-            CLOSED + "    dx = gamma * inv_std * (dy - dy.mean(0))\n" + SUMS,
+            layer(g="dy + 0", dx="gamma * inv_std * (g - mean - x_hat * along)"),
+            layer(axis="0"),
+            layer(dx="inv_std * g"),
+            layer(dx="inv_std * (g - mean)"),
+            layer(dx="inv_std * (g - x_hat * along)"),
         ],
-        "near": CLOSED
-        + "    dx = inv_std * (dy - dy.mean(0) - x_hat * (dy * x_hat).mean(0))\n"
-        + SUMS,
+        "near": layer(rest="(dy * x_hat).sum(1), dy.sum(1)"),
     },
-    "5.3": {
-        "wrong": ["answer_5_3 = 0.0", "answer_5_3 = 0.75"],
-        "near": "answer_5_3 = 0.27",
-    },
+    "5.3": {"wrong": [f'answer_5_3 = "{letter}"' for letter in "abc"]},
     "5.4": {
         "wrong": [
             CENTRE + "    return dy, dy.sum(0)\n",
