@@ -273,7 +273,8 @@ def walks(activation: str, share: float) -> dict[tuple[str, ...], dict]:
 def percent(parts: dict[str, np.ndarray], *switches: str) -> np.ndarray:
     """Return how many percent of the whole some switches take away, one per seed."""
     some = np.sum([parts[s] for s in switches], axis=0)
-    return 100 * some / np.sum([*parts.values()], axis=0)
+    with np.errstate(invalid="ignore"):  # 0 of 0 is nan: no whole, no share
+        return 100 * some / np.sum([*parts.values()], axis=0)
 
 
 def good_rates(activation: str, norm: str, start: str) -> int:
