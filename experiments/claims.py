@@ -81,14 +81,25 @@ def median_at_least(
     return Verdict(verdict, f"{rule}{PARTLY}, less {NOT_HERE}")
 
 
-def all_or_some(facts: Mapping[str, bool]) -> Verdict:
+def medians_at_least(
+    values: Mapping[str, np.ndarray], least: float, of: str, at: str = "at"
+) -> Verdict:
+    """Judge several medians over the seeds by one threshold; their names say where."""
+    reached = [float(np.median(v)) >= least for v in values.values()]
+    verdict = REPRODUCED if all(reached) else PARTLY if any(reached) else NOT_HERE
+    where = ", ".join(values)
+    rule = f"the median of {of} is at least {least:g} {at} {where}: all of them is "
+    return Verdict(verdict, f"{rule}{REPRODUCED}, some {PARTLY}, none {NOT_HERE}")
+
+
+def all_or_some(facts: Mapping[str, bool], where: str = "in every seed ") -> Verdict:
     """Judge by facts that hold in every seed or not; their names say what is asked."""
     verdict = NOT_HERE
     if any(facts.values()):
         verdict = REPRODUCED if all(facts.values()) else PARTLY
     asked = "; ".join(facts)
-    more = f" (one of them: {PARTLY})" if len(facts) > 1 else ""
-    return Verdict(verdict, f"{REPRODUCED} if in every seed {asked}{more}")
+    more = f" (some of them: {PARTLY})" if len(facts) > 1 else ""
+    return Verdict(verdict, f"{REPRODUCED} if {where}{asked}{more}")
 
 
 def all_together(facts: Mapping[str, bool]) -> Verdict:
@@ -161,3 +172,27 @@ def at_last_step(table: Table, column: str, **wanted: object) -> np.ndarray:
     """Return for each seed the value of a column at the last stored step."""
     own = rows_where(table, **wanted)
     return own[column][own["step"] == table["step"].max()]
+
+
+def mean_between(
+    table: Table, first: float, last: float, column: str = "accuracy"
+) -> np.ndarray:
+    """Return for each seed the mean of a column over steps, by the trapezoid rule.
+
+    Steps may be unevenly spaced: a straight line joins neighbours. ``first`` and
+    ``last`` are included.
+    """
+    inside = (table["step"] >= first) & (table["step"] <= last)
+    own = {name: values[inside] for name, values in table.items()}
+    means = []
+    for seed in np.unique(own["seed"]):
+        one = rows_where(own, seed=seed)
+        step = one["step"]
+        means.append(np.trapezoid(one[column], step) / (step[-1] - step[0]))
+    return np.array(means)
+
+
+def ratio(slow: np.ndarray, fast: np.ndarray) -> np.ndarray:
+    """Divide steps by steps; never (inf) against never is 1."""
+    both = np.isinf(slow) & np.isinf(fast)
+    return np.where(both, 1.0, slow / np.where(both, 1.0, fast))

@@ -24,10 +24,8 @@ units, and unit 0 as one example.
 Speed. Milliseconds for a training step, the four nets in turn in one process, median of
 `SPEED_ROUNDS` rounds. Seconds in the book are steps times this number.
 
-Control. The claim of a large speed-up is compared with a plain net that was given a
-fair chance: He weights (ReLU) or LeCun weights (sigmoid), and for each net, with and
-without batch norm, the learning rate of `GRID` with the best mean validation accuracy
-after 5,000 steps, seeds 100 and 101. Then seeds 0 to 4, 20,000 steps, test accuracy.
+Control. What is left of the speed-up when the plain net gets a fair chance is another
+experiment: `experiments.rescue`. It replaced a first control that stood here.
 
 What would refute a claim is written beside it in `claims`, as the rule that makes its
 verdict.
@@ -39,7 +37,6 @@ again by the tests.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
@@ -56,16 +53,14 @@ from experiments.claims import (
     at_last_step,
     first_reached,
     median_at_least,
-    rows_where,
     spread,
 )
 from experiments.runner import Row, Stage, Task, load
 
 SIZES = (784, 100, 100, 100, 10)
 BATCH_SIZE, SMALL, LR = 60, 0.05, 0.01
-SEEDS, TUNING_SEEDS = (0, 1, 2, 3, 4), (100, 101)
-STEPS, TUNING_STEPS, CONTROL_STEPS, REDUCED_STEPS = 50_000, 5_000, 20_000, 300
-GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+SEEDS = (0, 1, 2, 3, 4)
+STEPS, REDUCED_STEPS = 50_000, 300
 GOOD_INIT = {"relu": "he", "sigmoid": "lecun"}
 NETS = [(a, n) for a in ("relu", "sigmoid") for n in ("none", "batch")]
 SPEED_ROUNDS, SPEED_STEPS = 15, 100
@@ -135,26 +130,6 @@ def percentiles(model: Sequential, x: np.ndarray, step: int) -> Row:
     return row | unit
 
 
-def validate(activation: str, norm: str, lr: float, seed: int) -> list[Row]:
-    """Train one net of the control; return its validation accuracy."""
-    x, y = data.load_mnist10k("train")
-    x_validation, y_validation = data.load_mnist10k("validation")
-    model = build(activation, norm, GOOD_INIT[activation], seed)
-    with np.errstate(over="ignore", invalid="ignore"):
-        fit(
-            model,
-            x,
-            y,
-            steps=TUNING_STEPS,
-            lr=lr,
-            batch_size=BATCH_SIZE,
-            rng=np.random.default_rng([seed, 1]),
-        )
-        share = accuracy(model, x_validation, y_validation)
-    row = {"activation": activation, "norm": norm, "lr": lr, "seed": seed}
-    return [row | {"validation_accuracy": share}]
-
-
 def speed() -> list[Row]:
     """Time a training step of each net, in turn in this process."""
     x, y = data.load_mnist10k("train")
@@ -184,18 +159,6 @@ def speed() -> list[Row]:
     ]
 
 
-def best_rates(tuning: Table) -> dict[tuple[str, str], float]:
-    """Return for each net the learning rate with the best mean validation accuracy."""
-    best = {}
-    for activation, norm in NETS:
-        own = rows_where(tuning, activation=activation, norm=norm)
-        means = {
-            lr: rows_where(own, lr=lr)["validation_accuracy"].mean() for lr in GRID
-        }
-        best[activation, norm] = max(means, key=means.__getitem__)
-    return best
-
-
 # --- the stages -----------------------------------------------------------------------
 
 
@@ -206,36 +169,10 @@ def net_tasks(seeds: tuple[int, ...], **more: object) -> list[Task]:
     ]
 
 
-def tuning_tasks(_load: object) -> list[Task]:
-    """Return a task for each net, learning rate and tuning seed."""
-    return [
-        {"activation": a, "norm": n, "lr": lr, "seed": s}
-        for a, n in NETS
-        for lr in GRID
-        for s in TUNING_SEEDS
-    ]
-
-
-def control_tasks(load_table: Callable[[str], Table]) -> list[Task]:
-    """Return a task for each tuned net and seed."""
-    best = best_rates(load_table("tuning"))
-    return [
-        task
-        | {
-            "init": GOOD_INIT[task["activation"]],
-            "lr": best[task["activation"], task["norm"]],
-            "steps": CONTROL_STEPS,
-        }
-        for task in net_tasks(SEEDS)
-    ]
-
-
 SMALL_START = {"init": SMALL, "lr": LR}
 STAGES = (
     Stage("speed", speed, lambda _: [{}], alone=True),
     Stage("curves", train, lambda _: net_tasks(SEEDS, **SMALL_START, steps=STEPS)),
-    Stage("tuning", validate, tuning_tasks),
-    Stage("control", train, control_tasks),
     Stage(
         "reduced",
         train,
@@ -257,7 +194,7 @@ def steps_to(table: Table, share: float) -> dict[tuple[str, str], np.ndarray]:
     Parameters
     ----------
     table : dict of str to ndarray
-        The table ``curves`` or ``control``.
+        The table ``curves``.
     share : float
         Accuracy, 0 to 1.
 
@@ -292,19 +229,17 @@ def step_milliseconds() -> dict[tuple[str, str], float]:
 # --- the claims -----------------------------------------------------------------------
 
 
-def claims() -> list[Claim]:
-    """Judge the claims by the stored tables; the rules were set before the run."""
-    return [*small_start_claims(), *control_claims()]
-
-
 def _claim(
     claim: str, source: str, setting: str, effect: str, judged: Verdict
 ) -> Claim:
     return Claim(claim, source, setting, effect, judged, "ch-classic", SEEDS)
 
 
-def small_start_claims() -> list[Claim]:
-    """Judge what the paper and the page say of nets with small weights."""
+def claims() -> list[Claim]:
+    """Judge what the paper and the page say, by the stored tables.
+
+    The rules were set before the run.
+    """
     curves, ms = load("classic", "curves"), step_milliseconds()
     to80, to90, ends = steps_to(curves, 0.8), steps_to(curves, 0.9), final(curves)
     growth = width_growth(curves)
@@ -377,36 +312,5 @@ def small_start_claims() -> list[Claim]:
                     for a, name in (("relu", "ReLU"), ("sigmoid", "sigmoid"))
                 }
             ),
-        ),
-    ]
-
-
-def control_claims() -> list[Claim]:
-    """Judge what is left when the plain net gets a good start and a tuned rate."""
-    control = load("classic", "control")
-    to90, ends = steps_to(control, 0.9), final(control)
-    gap = ends["relu", "batch"] - ends["relu", "none"]
-    setting = "He or LeCun weights, tuned lr"
-    speedups = []
-    for activation, name in (("relu", "ReLU"), ("sigmoid", "sigmoid")):
-        ratio = to90[activation, "none"] / to90[activation, "batch"]
-        speedups.append(
-            _claim(
-                f"The speed-up of the {name} net remains with good start and tuned "
-                "rate",
-                "control of this book",
-                setting,
-                f"steps to 90 %, plain / batch norm: {spread(ratio, 1)}",
-                median_at_least(ratio, 5, 2),
-            )
-        )
-    return [
-        *speedups,
-        _claim(
-            "The tuned ReLU net ends higher with batch norm",
-            "control of this book",
-            setting,
-            f"points after 20,000 steps: {spread(100 * gap, 1)}",
-            all_or_some({"it gains more than 0 points": gap.min() > 0}),
         ),
     ]

@@ -9,7 +9,10 @@ from experiments.claims import (
     all_together,
     at_last_step,
     first_reached,
+    mean_between,
     median_at_least,
+    medians_at_least,
+    ratio,
     rows_where,
     seeds_in_words,
     spread,
@@ -37,6 +40,18 @@ def test_a_median_is_judged_by_two_thresholds(median, verdict):
     assert judged.verdict == verdict
     assert "5 is reproduced" in judged.rule
     assert "at least 2 partly" in judged.rule
+
+
+def test_several_medians_are_judged_by_one_threshold():
+    high, low = np.array([1.0, 2.0, 9.0]), np.array([1.0, 1.9, 9.0])
+    for values, verdict in (
+        ({"80 %": high, "90 %": high}, "reproduced"),
+        ({"80 %": high, "90 %": low}, "partly"),
+        ({"80 %": low, "90 %": low}, "not at this size"),
+    ):
+        judged = medians_at_least(values, 2, "the ratio")
+        assert judged.verdict == verdict
+        assert "the median of the ratio is at least 2 at 80 %, 90 %" in judged.rule
 
 
 def test_facts_are_judged_together():
@@ -86,3 +101,15 @@ def test_the_first_step_at_a_threshold():
 
 def test_the_last_value_of_each_seed():
     assert at_last_step(TABLE, "accuracy", norm="none").tolist() == [0.9, 0.3]
+
+
+def test_a_mean_over_steps_knows_that_they_are_uneven():
+    curve = {"seed": np.zeros(4), "step": np.array([0.0, 10, 100, 200])}
+    curve["accuracy"] = np.array([0.0, 1.0, 1.0, 9.0])
+    assert mean_between(curve, 0, 100).tolist() == [0.95]
+    assert mean_between(curve, 10, 100).tolist() == [1.0]
+
+
+def test_a_ratio_of_steps_knows_what_never_means():
+    slow, fast = np.array([20, np.inf, 20, np.inf]), np.array([10, 10, np.inf, np.inf])
+    assert ratio(slow, fast).tolist() == [2, np.inf, 0, 1]

@@ -1,21 +1,24 @@
 """Wrong answers to the exercises of chapter 7."""
 
-HEAD = "def first_step(step, accuracy, share):\n"
+HEAD = "def lasting_step(step, accuracy, share):\n"
+LAST = HEAD + "    below = np.flatnonzero(accuracy < share)\n"
 
 ANSWERS = {
     "7.1": {
-        "wrong": ["answer_7_1 = 5.0", "answer_7_1 = 0.25"],
-        "near": "answer_7_1 = 0.53",
+        "wrong": ["answer_7_1 = 2.0", "answer_7_1 = 64.0", "answer_7_1 = 6.0"],
+        "near": "answer_7_1 = 8.5",
     },
     "7.2": {
         "wrong": [
-            HEAD + "    return float(np.flatnonzero(accuracy >= share)[0])\n",
-            HEAD + "    return step[np.argmin(abs(accuracy - share))]\n",
+            HEAD + "    return step[accuracy >= share][0]\n",
+            LAST + "    return step[below[-1]] if len(below) else step[0]\n",
         ],
-        "near": HEAD + "    return step[np.argmax(accuracy >= share)]\n",
+        "near": LAST
+        + "    first = below[-1] + 1 if len(below) else 0\n"
+        + "    return step[first] if first < len(step) else -1\n",
     },
     "7.3": {
-        "wrong": ['answer_7_3 = "a"', 'answer_7_3 = "d"'],
+        "wrong": ['answer_7_3 = "b"', 'answer_7_3 = "d"'],
         "near": 'answer_7_3 = "c"',
     },
 }
