@@ -20,7 +20,7 @@ from docutils import nodes
 from figures import MIME, SVG, narrow_of, off_paper
 from sphinx.application import Sphinx
 
-HEAVY = 25_000  # bytes, compressed: a heavier drawing is a file of its own
+HEAVY = 20_000  # bytes, compressed: heavier drawings are files of their own
 COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")
 NIGHT = "#121212"  # the theme's ground in the dark
 SHEET = "figures.css"
@@ -47,7 +47,7 @@ def place_drawings(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             continue
         forms = {"wide": off_paper(wide), "narrow": narrow[wide]}
         weight = sum(len(gzip.compress(svg.encode())) for svg in forms.values())
-        make = as_files if weight > 2 * HEAVY else in_page
+        make = as_files if weight > HEAVY else in_page
         style = f"--drawing-width: {image.get('width', '100%')}"
         made = make(app, forms, image.get("alt", ""))
         box = f'<div class="drawing" style="{style}">{made}</div>'

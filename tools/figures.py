@@ -179,8 +179,12 @@ def narrow(fig: Any) -> str:
     for legend in fig.findobj(Legend):
         if legend._ncols > 1:
             words = [text.get_text() for text in legend.get_texts()]
-            place = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
-            legend.axes.legend(legend.legend_handles, words, **place)
+            handles, axes = legend.legend_handles, legend.axes
+            if axes is not None:
+                axes.legend(handles, words, loc="lower left", bbox_to_anchor=(0, 1))
+            else:
+                legend.remove()
+                fig.legend(handles, words, loc="outside upper left")
     return drawing(fig)
 
 
