@@ -9,6 +9,8 @@ import nbformat
 import numpy as np
 import pytest
 
+from bnlib.training import accuracy
+
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
 
 
@@ -50,3 +52,20 @@ def test_half_of_the_transform_helps_where_exercise_3_5_says(half_losses):
     assert median["spread"][0] < median["neither"][0]
     assert median["mean"][4] < 0.1 < 2 < median["neither"][4]
     assert median["mean"].min() <= median["both"].min()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_layer_norm_rescues_as_well_as_exercise_7_3_says(seed):
+    nets = functions(
+        "07_repeat_the_classic_experiment.ipynb", "import matplotlib", "sizes = (784"
+    )
+    ends = {}
+    for norm in (None, "batch", "layer"):
+        rng = np.random.default_rng(seed)
+        net = nets["mlp"](nets["sizes"], rng=rng, norm=norm, init=0.05)
+        rng = np.random.default_rng([seed, 1])
+        nets["fit"](net, nets["x"], nets["y"], steps=600, lr=0.01, rng=rng)
+        ends[norm] = accuracy(net, nets["x_test"], nets["y_test"])
+    assert ends[None] < 0.5
+    assert abs(ends["layer"] - ends["batch"]) < 0.02
+    assert ends["layer"] > 0.85
