@@ -10,59 +10,59 @@ from bncheck.spec import mistake as M
 SAYS = sentences("ch16")
 
 
-def merge(counts, means, variances):
-    """Return mean and variance of all rows from those of unequal shards."""
-    w = counts[:, None] / counts.sum()
-    mean = (w * means).sum(0)
-    away = means - mean
-    var = (w * (variances + away**2)).sum(0)
-    return mean, var
+def to_unknown(running_mean, running_var, momentum, eps, tiny):
+    """Return centre, spread and keep: the two divisors and the two weights agree."""
+    centre = running_mean.copy()
+    spread = np.sqrt(running_var + eps) - tiny
+    keep = 1 - momentum
+    return centre, spread, keep
 
 
-MEAN, VAR = "(w * means).sum(0)", "(w * (variances + away**2)).sum(0)"
-WEIGHTS = "counts[:, None] / counts.sum()"
-MERGE = Right(merge, says=SAYS["16.2"], mistakes=[
-    M("unweighted", MEAN, "means.mean(0)", VAR, "variances.mean(0)"),
-    M("mean-only", VAR, "variances.mean(0)"),
-    M("no-between", VAR, "(w * variances).sum(0)"),
-    M("equal-shards", WEIGHTS, "np.ones((len(counts), 1)) / len(counts)"),
-    M("plain-middle", "means - mean", "means - means.mean(0)", near=True),
-    M("sum", VAR, f"{VAR} * counts.sum()", near=True),
-    M("sample-variance", VAR, f"{VAR} / (1 - 1 / counts.sum())", near=True),
+SPREAD = "np.sqrt(running_var + eps) - tiny"
+UNKNOWN = Right(to_unknown, says=SAYS["16.2"], mistakes=[
+    M("eps-forgotten", SPREAD, "np.sqrt(running_var)", near=True),
+    M("tiny-forgotten", SPREAD, "np.sqrt(running_var + eps)", near=True),
+    M("no-eps", SPREAD, "np.sqrt(running_var) - tiny", near=True),
+    M("outside", SPREAD, "np.sqrt(running_var) + eps - tiny", near=True),
+    M("added", SPREAD, "np.sqrt(running_var + eps) + tiny", near=True),
+    M("variance", SPREAD, "running_var + eps - tiny"),
+    M("squares", SPREAD, "np.sqrt(running_var + eps - tiny)"),
+    M("weight", "1 - momentum", "momentum + 0", near=True),
 ])  # fmt: skip
 
 
-def shards():
-    """Draw the inputs of 16.2."""
+def layers():
+    """Draw the inputs of 16.2: a large eps, and a variance near it."""
     rng = np.random.default_rng(162)
     return [
-        (np.array([7, 2, 5]), rng.normal(3, 2, (3, 4)), rng.uniform(0.5, 3, (3, 4))),
-        (np.array([1, 9]), rng.normal(-5, 1, (2, 3)), rng.uniform(0.1, 1, (2, 3))),
+        (rng.normal(3, 2, 4), rng.uniform(0.5, 3, 4), 0.1, 0.3, 0.2),
+        (rng.normal(-5, 1, 3), rng.uniform(0.01, 0.1, 3), 0.4, 0.2, 0.01),
     ]
 
 
-def time_constant(momentum, batch_size):
-    """Return the time constant, in examples, that forgets as fast as momentum."""
-    return -batch_size / np.log(1 - momentum)
+def same_memory(momentum, old_size, new_size):
+    """Return the setting that forgets as fast, counted in examples."""
+    return 1 - (1 - momentum) ** (new_size / old_size)
 
 
-TIME = "-batch_size / np.log(1 - momentum)"
-CONSTANT = Right(time_constant, says=SAYS["16.3"], mistakes=[
-    M("old-weight", "1 - momentum", "momentum"),
-    M("sign", TIME, "batch_size / np.log(1 - momentum)"),
-    M("batches", TIME, "-1 / np.log(1 - momentum)"),
-    M("memory", TIME, "1 / momentum"),
-    M("small-steps", TIME, "batch_size / momentum", near=True),
+POWER = "1 - (1 - momentum) ** (new_size / old_size)"
+MEMORY = Right(same_memory, says=SAYS["16.3"], mistakes=[
+    M("unchanged", POWER, "momentum + 0"),
+    M("turned", "new_size / old_size", "old_size / new_size"),
+    M("old-value", POWER, "(1 - momentum) ** (new_size / old_size)"),
+    M("new-value", POWER, "momentum ** (new_size / old_size)"),
+    M("turned-small", POWER, "momentum * old_size / new_size"),
+    M("small-steps", POWER, "momentum * new_size / old_size", near=True),
 ])  # fmt: skip
 
 
 def exercises() -> dict[str, Question]:
     """Return the exercises of the chapter."""
     return {
-        "16.1": number(SAYS["16.1"], 0.01, rtol=1e-6, almost=0.15, known={
-            "same": 0.99, "default": 0.1, "other-default": 0.9}),
-        "16.2": function(MERGE, ("the mean", "the variance"), shards()),
-        "16.3": function(CONSTANT, ("the time constant",), [
-            (0.1, 60), (0.3, 7), (0.01, 256)]),
-        "16.4": choice(SAYS["16.4"], "b"),
+        "16.1": number(SAYS["16.1"], 0.1**3, rtol=1e-3, almost=0.1, known={
+            "right-port": 0.9**3, "one": 0.1, "two": 0.01, "new": 1 - 0.1**3}),
+        "16.2": function(UNKNOWN, ("centre", "spread", "keep"), layers()),
+        "16.3": function(MEMORY, ("the setting",), [
+            (0.1, 60, 30), (0.3, 8, 32), (0.05, 100, 1)]),
+        "16.4": choice(SAYS["16.4"], "c"),
     }  # fmt: skip

@@ -1,34 +1,31 @@
 """Wrong answers to the exercises of chapter 16."""
 
-MERGE = (
-    "def merge_statistics(counts, means, variances):\n"
-    "    w = counts[:, None] / counts.sum()\n"
-    "    mean = (w * means).sum(axis=0)\n"
-)
-TIME = "def time_constant(momentum, batch_size):\n"
+UNKNOWN = """\
+def to_unknown(running_mean, running_var, momentum, eps, tiny):
+    return running_mean, {}, {}
+"""
+SPREAD = "(running_var + eps) ** 0.5 - tiny"
+MEMORY = "def same_memory(momentum, old_size, new_size):\n    return {}\n"
 
 ANSWERS = {
     "16.1": {
-        "wrong": ["answer_16_1 = 0.99", "answer_16_1 = 0.1"],
-        "near": "answer_16_1 = 0.011",
+        "wrong": ["answer_16_1 = 0.9**3", "answer_16_1 = 0.1", "answer_16_1 = 0.999"],
+        "near": "answer_16_1 = 0.00105",
     },
     "16.2": {
         "wrong": [
-            "def merge_statistics(counts, means, variances):\n"
-            "    return means.mean(axis=0), variances.mean(axis=0)\n",
-            MERGE + "    return mean, (w * variances).sum(axis=0)\n",
+            UNKNOWN.format("running_var + eps - tiny", "1 - momentum"),
+            UNKNOWN.format("(running_var + eps - tiny) ** 0.5", "1 - momentum"),
         ],
-        "near": MERGE
-        + "    n = counts.sum()\n"
-        + "    var = (w * (variances + (means - mean) ** 2)).sum(axis=0)\n"
-        + "    return mean, var * n / (n - 1)\n",
+        "near": UNKNOWN.format(SPREAD, "momentum"),
     },
     "16.3": {
         "wrong": [
-            TIME + "    return -batch_size / np.log(momentum)\n",
-            TIME + "    return -1 / np.log(1 - momentum)\n",
+            MEMORY.format("momentum"),
+            MEMORY.format("1 - (1 - momentum) ** (old_size / new_size)"),
+            MEMORY.format("(1 - momentum) ** (new_size / old_size)"),
         ],
-        "near": TIME + "    return batch_size / momentum\n",
+        "near": MEMORY.format("momentum * new_size / old_size"),
     },
-    "16.4": {"wrong": ['answer_16_4 = "a"', 'answer_16_4 = "c"']},
+    "16.4": {"wrong": ['answer_16_4 = "a"', 'answer_16_4 = "b"']},
 }
