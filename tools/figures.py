@@ -29,6 +29,7 @@ import numpy as np
 
 MIME = "text/vnd.bnbook.figure"
 SVG = "image/svg+xml"
+DPI = 130  # of pictures inside a drawing
 NARROW = 4.0  # inches: there text of 9 points is 10 pixels high on a phone
 SAMPLES = 40  # of a long row of numbers so many are kept, and its mean and spread
 HEAVY = 6000  # points; what has more is a picture inside the drawing
@@ -107,6 +108,7 @@ def drawing(fig: Any) -> str:
         fig.savefig(
             file,
             format="svg",
+            dpi=DPI,
             transparent=True,
             bbox_inches="tight",
             pad_inches=0.05,
@@ -140,6 +142,8 @@ def shorter(svg: str) -> str:
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.S)
     placed = re.compile(r'(?<= )(d|x|y|points|viewBox|width|height)="[^"]*"')
     svg = placed.sub(lambda found: re.sub(r"(?<=\d\.\d\d)\d+", "", found[0]), svg)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # nothing refers to groups
+    svg = re.sub(r" ?\n(?=[A-Zz])", " ", svg)  # the parts of a path
     svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
     return re.sub(r"\n\s*", "\n", svg).strip() + "\n"
 
@@ -163,7 +167,7 @@ def narrow(fig: Any) -> str:
     from matplotlib.legend import Legend  # noqa: PLC0415
 
     if hasattr(fig, "draw_narrow"):  # it brings a form of its own
-        other = Figure(figsize=(NARROW, 1.5 * NARROW))
+        other = Figure(figsize=(NARROW, 1.5 * NARROW), layout="none")
         fig.draw_narrow(other.add_axes((0, 0, 1, 1)))
         return drawing(with_large_text(other))
     panels = side_by_side(fig)

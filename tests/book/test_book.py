@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import bn_math
 import bn_site
 import book
 import check_links
@@ -17,6 +19,7 @@ import prose
 import pygments
 import pytest
 import yaml
+from plain_markdown import shuffled
 from pygments.lexers import PythonLexer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -386,23 +389,63 @@ def test_each_line_of_code_is_an_element_and_no_letter_changes():
     assert plain.strip("\n") == source.strip("\n")
 
 
-def test_a_page_without_formulas_needs_no_mathjax():
-    page = bn_site.nodes.document(None, None)
-    assert bn_site.has_formulas(
-        {"body": '<span class="math notranslate">x</span>'}, page
-    )
-    assert not bn_site.has_formulas({"body": '<p class="mathjax_ignore">x</p>'}, page)
-    assert bn_site.has_formulas({}, None)  # pages of the theme's own stay as they are
+def test_a_page_without_formulas_needs_no_sheet_for_them():
+    formula = bn_math.typeset(r"\frac{x}{m}", display=False)
+    assert bn_site.has_formulas({"body": f"<p>{formula}</p>"})
+    assert not bn_site.has_formulas({"body": "<p>the word math</p>"})
 
 
-def test_the_script_of_icons_is_left_out(tmp_path):
-    page, scripts = tmp_path / "a.html", tmp_path / "_static" / "scripts"
-    scripts.mkdir(parents=True)
-    (scripts / "fontawesome.js").write_text("icons")
+def test_a_formula_is_set_twice_to_be_seen_and_to_be_heard():
+    made = bn_math.typeset(r"\hat{x}_i", display=True)
+    assert "<math" in made
+    assert 'class="katex-html" aria-hidden="true"' in made
+    assert "tabindex" not in made
+
+
+def test_a_formula_that_cannot_be_set_says_why():
+    with pytest.raises(ValueError, match=r"Undefined control sequence: \\nosuch"):
+        bn_math.typeset(r"\nosuch{x}", display=False)
+
+
+def site_of(folder, body: str) -> SimpleNamespace:
+    """Make a small site with icons as the theme lays them, and return its app."""
+    for name in ("scripts", "vendor/fontawesome/webfonts"):
+        (folder / "_static" / name).mkdir(parents=True)
+    (folder / "_static" / "scripts" / "fontawesome.js").write_text("icons")
+    fonts = folder / "_static" / "vendor" / "fontawesome" / "webfonts"
+    for kind in ("ttf", "woff2"):
+        (fonts / f"fa-solid-900.{kind}").write_text("all icons")
+    script = '<script defer src="_static/scripts/fontawesome.js?d=1"></script>'
+    (folder / "a.html").write_text(f"{body}\n{script}")
+    return SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=str(folder))
+
+
+def test_icons_that_no_page_shows_are_left_out(tmp_path):
     other = '<script src="_static/scripts/bootstrap.js"></script>'
-    page.write_text(f'{other}\n<script defer src="_static/scripts/fontawesome.js?d=1">'
-                    "</script>")  # fmt: skip
-    app = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=str(tmp_path))
-    bn_site.drop_icon_script(app, None)
-    assert page.read_text() == other
-    assert list(scripts.iterdir()) == []
+    bn_site.lighten_icons(site_of(tmp_path, other), None)
+    assert (tmp_path / "a.html").read_text() == other
+    assert list((tmp_path / "_static" / "scripts").iterdir()) == []
+    (font,) = (tmp_path / "_static" / "vendor" / "fontawesome" / "webfonts").iterdir()
+    assert font.name == "fa-solid-900.woff2"
+    assert font.read_bytes()[:4] == b"wOF2"
+
+
+def test_an_icon_that_the_small_fonts_lack_is_a_warning(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(bn_site.logger, "warning", lambda *words: said.append(words))
+    body = '<i class="fa-solid fa-bars"></i><i class="fa-solid fa-kiwi-bird"></i>'
+    bn_site.lighten_icons(site_of(tmp_path, body), None)
+    assert said == [("icons that _vendor/icons does not hold: %s", "fa-kiwi-bird")]
+
+
+def test_the_right_answer_of_a_quiz_stands_anywhere():
+    option, places = re.compile(r"^- \[([ x])\] +(.*)$", re.M), Counter()
+    for path in notebooks.all_notebooks():
+        for cell in nbformat.read(path, 4).cells:
+            for quiz in re.findall(r"^:::\{quiz\}.*?^:::$", cell.source, re.M | re.S):
+                order = shuffled(option.findall(quiz))
+                places[[mark for mark, _ in order].index("x")] += 1
+    total = sum(places.values())
+    assert total > 35
+    for place in range(3):
+        assert 0.15 * total < places[place] < 0.55 * total, places

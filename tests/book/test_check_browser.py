@@ -27,7 +27,7 @@ FAULTS = {  # what is planted, and what must be said of it
     "missing": ("<img alt='a graph' src='gone.png'>", "404: gone.png"),
     "console": ("<script>console.error('broken')</script>", "console: broken"),
     "script": ("<script>throw new Error('bad')</script>", "script: bad"),
-    "formula": ("<mjx-merror>x</mjx-merror>", "1 formulas are not typeset"),
+    "formula": ("<div class='math'>$x$</div>", "1 formulas are not typeset"),
     "quiz": (QUIZ.replace("<summary>", "<summary onclick='return false'>"), "Enter"),
     "alt": ("<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>", "image-alt"),
     "order": ("<h4>Too deep</h4>", "heading-order"),

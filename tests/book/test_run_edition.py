@@ -67,9 +67,9 @@ def texts(folder):
         ("::::{tab-set}\n:::{tab-item} A\n```python\n{ref}`x`\n```\n:::\n::::",
          "<details>\n<summary>A</summary>\n\n```python\n{ref}`x`\n```\n\n</details>"),
         (":::{quiz} What?\n- [x] This | Yes,\n  it is.\n- [ ] `That` | No.\n:::",
-         "**Question.** What?\n\n<details>\n<summary>This</summary>\n\n**Right.** Yes, "
-         "it is.\n\n</details>\n\n<details>\n<summary><code>That</code></summary>\n\n"
-         "**Not this one.** No.\n\n</details>"),
+         "**Question.** What?\n\n<details>\n<summary><code>That</code></summary>\n\n"
+         "**Not this one.** No.\n\n</details>\n\n<details>\n<summary>This</summary>\n\n"
+         "**Right.** Yes, it is.\n\n</details>"),
     ],
 )  # fmt: skip
 def test_text_is_plain_markdown(text, wanted):
