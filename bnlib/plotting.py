@@ -49,6 +49,7 @@ LINES: dict[str, Any] = {
     "reference": (0, (5, 1, 1, 1, 1, 1)),
 }
 GREY = "#8C8C8C"
+ON_DARK, ON_LIGHT = "#FEFEFE", "#101010"  # text on an image: the same in the dark
 
 
 def use_style() -> None:
@@ -556,7 +557,7 @@ def heat(
     if values is not None:
         for (i, j), number in np.ndenumerate(matrix):
             dark = luminance(image.cmap(image.norm(number))) < 0.18
-            colour = "white" if dark else "#1A1A1A"
+            colour = ON_DARK if dark else ON_LIGHT
             text = format(number + 0.0, values)
             if not text.strip("-0."):
                 text = text.lstrip("-")  # no minus before a zero

@@ -20,10 +20,13 @@ from docutils import nodes
 from figures import MIME, SVG, narrow_of, off_paper
 from sphinx.application import Sphinx
 
+from bnlib.plotting import ON_DARK, ON_LIGHT
+
 HEAVY = 20_000  # bytes, compressed: heavier drawings are files of their own
-COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")
+COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 NIGHT = "#121212"  # the theme's ground in the dark
 SHEET = "figures.css"
+KEPT = {ON_DARK.lower(), ON_LIGHT.lower()}
 
 
 def drawings_of(path: Path) -> dict[str, str]:
@@ -89,6 +92,7 @@ def as_files(app: Sphinx, forms: dict[str, str], alt: str) -> str:
     for mode, colour in (("light", str), ("dark", in_the_dark)):
         for form, plain in forms.items():
             svg = COLOUR.sub(lambda found, colour=colour: colour(found[0]), plain)
+            svg = svg.replace("<svg ", f'<svg fill="{colour("#1a1a1a")}" ', 1)
             name = f"{hashlib.sha256(svg.encode()).hexdigest()[:20]}.svg"
             (folder / name).write_text(svg, "utf-8")
             app.builder.images[str(folder / name)] = name
@@ -107,6 +111,8 @@ def in_the_dark(colour: str) -> str:
     White becomes the ground and ink nearly white. Lightness is turned round in Oklab,
     which keeps the hue; coloured lines do not become darker than they were.
     """
+    if colour in KEPT:
+        return colour
     if colour == "#ffffff":
         return NIGHT
     light, a, b = oklab(colour)

@@ -143,6 +143,8 @@ def test_colours_keep_their_part_in_the_dark():
         contrast = (plotting.luminance(rgb(dark)) + 0.05) / (below + 0.05)
         assert contrast >= 4.5, f"{colour} becomes {dark}: {contrast:.2f}"
     assert bn_figures.in_the_dark("#ffffff") == bn_figures.NIGHT
+    for colour in (plotting.ON_DARK, plotting.ON_LIGHT):  # on images, which stay
+        assert bn_figures.in_the_dark(colour.lower()) == colour.lower()
 
 
 def rgb(colour: str) -> list[float]:
