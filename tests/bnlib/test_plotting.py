@@ -328,7 +328,7 @@ def test_heat_is_symmetric_around_zero():
     assert image.cmap.name == "PuOr"
     minus = "\N{MINUS SIGN}"
     assert [t.get_text() for t in ax.texts] == [f"{minus}0.2", "3.0", "0.0", "0.0"]
-    assert ax.texts[1].get_color() == "white"  # readable on dark purple
+    assert ax.texts[1].get_color() == plotting.ON_DARK  # readable on dark purple
     assert plotting.heat(np.zeros((2, 2)), limit=2).images[0].get_clim() == (-2, 2)
     with pytest.raises(ValueError, match=r"\(rows, columns\), got \(3,\)"):
         plotting.heat(np.zeros(3))
