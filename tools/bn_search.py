@@ -22,7 +22,6 @@ from sphinx.util import logging
 ANSWERS = Path(__file__).with_name("answers.toml")
 LEFT_OUT = ".katex, .headerlink, .eqno, script, style, svg, figure img, .quiz-answer"
 LONGEST = 2500  # characters of one section
-SPHINX_OWN = ("searchtools.js", "language_data.js", "searchindex.js")
 OWN = "search.js"  # Jupyter Book loads every script of _static on every page
 MINISEARCH = "minisearch/minisearch.min.js"
 logger = logging.getLogger(__name__)
@@ -87,17 +86,14 @@ def write_index(app: Sphinx, error: Exception | None) -> None:
         entry["id"] = number
     text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
     (site / "_static" / "search.json").write_text(text, "utf-8", newline="\n")
-    for name in SPHINX_OWN:  # what Sphinx's own search would read
-        for folder in (site, site / "_static"):
-            (folder / name).unlink(missing_ok=True)
 
 
 def choose_scripts(app: Sphinx, page: str, template: str, context: dict, tree) -> None:
-    """Load the search on its page only, and Sphinx's own nowhere."""
+    """Load the search on its page only."""
     kept = []
     for script in context.get("script_files", []):
         name = str(getattr(script, "filename", script))
-        if not name.endswith(SPHINX_OWN) and (page == "search" or name != OWN):
+        if page == "search" or name != OWN:
             kept.append(script)
     if "script_files" in context:
         context["script_files"][:] = kept
@@ -105,20 +101,8 @@ def choose_scripts(app: Sphinx, page: str, template: str, context: dict, tree) -
         app.add_js_file(MINISEARCH)
 
 
-def drop_own_scripts(app: Sphinx, error: Exception | None) -> None:
-    """Take Sphinx's search out of the pages: the theme names it in its layout."""
-    if error or app.builder.format != "html":
-        return
-    names = "|".join(map(re.escape, SPHINX_OWN))
-    tag = re.compile(rf'\s*<script src="[^"]*(?:{names})[^"]*"[^>]*></script>')
-    for path in Path(app.outdir).rglob("*.html"):
-        text = path.read_text("utf-8")
-        path.write_text(tag.sub("", text), "utf-8", newline="\n")
-
-
 def setup(app: Sphinx) -> dict[str, object]:
     """Register everything with Sphinx."""
     app.connect("html-page-context", choose_scripts, priority=950)
-    app.connect("build-finished", drop_own_scripts)
     app.connect("build-finished", write_index)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

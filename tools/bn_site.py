@@ -36,6 +36,13 @@ OPTION = re.compile(r"^- \[([ x])\] +(.*)$")
 CHAPTER = re.compile(r"chapters/(\d\d)_")
 RIGHT, WRONG = "Right.", "Not this one."
 DESCRIPTION_LENGTH = 155
+NOT_NEEDED = (
+    "fontawesome.js",  # icons come as letters of a font
+    "searchtools.js",  # the book has a search of its own
+    "language_data.js",
+    "searchindex.js",
+    "katex.min.js",  # formulas are set already
+)
 HOW_ICONS_LOOK = ("fa-solid", "fa-brands", "fa-regular", "fa-lg", "fa-fw")
 logger = logging.getLogger(__name__)
 
@@ -188,29 +195,31 @@ def with_own_titles(body: str) -> str:
     return body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
 
-def lighten_icons(app: Sphinx, error: Exception | None) -> None:
-    """Leave out the script that draws icons, and the icons that no page shows.
+def lighten(app: Sphinx, error: Exception | None) -> None:
+    """Leave out of the site what no page needs.
 
-    The style sheet has icons as letters of fonts; `_vendor/icons` holds the letters in
-    use. The theme names the script in its layout, so it is taken out of the pages that
-    are written.
+    The theme names some scripts in its layout, so they are taken out of the pages that
+    are written. The style sheet has icons as letters of fonts; `_vendor/icons` holds
+    the letters in use.
     """
     if error or app.builder.format != "html":
         return
-    tag = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>")
-    preload = re.compile(r"\s*<link[^>]*scripts/fontawesome\.js[^>]*/?>")
-    static, used = Path(app.outdir) / "_static", set(HOW_ICONS_LOOK)
-    for path in Path(app.outdir).rglob("*.html"):
+    site, used = Path(app.outdir), set(HOW_ICONS_LOOK)
+    names = "|".join(map(re.escape, NOT_NEEDED))
+    tag = re.compile(rf"\s*<script[^>]*({names})[^>]*></script>")
+    preload = re.compile(rf"\s*<link[^>]*({names})[^>]*/?>")
+    for path in site.rglob("*.html"):
         text = path.read_text("utf-8")
-        for names in re.findall(r'class="([^"]*\bfa-[^"]*)"', text):
-            used |= {name for name in names.split() if name.startswith("fa-")}
+        for classes in re.findall(r'class="([^"]*\bfa-[^"]*)"', text):
+            used |= {name for name in classes.split() if name.startswith("fa-")}
         path.write_text(preload.sub("", tag.sub("", text)), "utf-8", newline="\n")
+    for name in NOT_NEEDED:
+        for path in site.rglob(f"{name}*"):
+            path.unlink()
     known = {*(VENDOR / "icons" / "icons.txt").read_text("utf-8").split()}
     if unknown := sorted(used - known - set(HOW_ICONS_LOOK)):
         logger.warning("icons that _vendor/icons does not hold: %s", ", ".join(unknown))
-    for path in (static / "scripts").glob("fontawesome.js*"):
-        path.unlink()
-    for path in (static / "vendor" / "fontawesome" / "webfonts").glob("*"):
+    for path in (site / "_static/vendor/fontawesome/webfonts").glob("*"):
         path.unlink()
         if path.suffix == ".woff2":
             shutil.copy(VENDOR / "icons" / path.name, path)
@@ -280,7 +289,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("config-inited", add_vendored_files, priority=900)
     app.connect("env-before-read-docs", number_by_file_name)
     app.connect("html-page-context", clean_page, priority=900)
-    app.connect("build-finished", lighten_icons)
+    app.connect("build-finished", lighten)
     app.connect("doctree-resolved", lay_out_quizzes)
     app.connect("autodoc-process-docstring", link_chapters, priority=900)
     app.connect("autodoc-skip-member", skip_plain_fields)

@@ -132,6 +132,13 @@ CUT = """() => {
     e.matches('.math') ? 'an equation' : 'a figure') + ' is cut: ' +
     e.textContent.trim().slice(-60));
 }"""
+SMALL = """() => {
+  const texts = [...document.querySelectorAll('main .drawing .narrow text')];
+  const high = e => parseFloat(getComputedStyle(e).fontSize) * e.getScreenCTM().a;
+  const small = texts.filter(e => e.getBoundingClientRect().width && high(e) < 9.95);
+  return small.slice(0, 3).map(
+    e => `text of ${high(e).toFixed(1)} px in a figure: ${e.textContent.trim()}`);
+}"""
 UNSET = """() => {
   const left = document.querySelectorAll('.katex-error').length;
   const raw = [...document.querySelectorAll('.math')].filter(
@@ -207,7 +214,7 @@ def check_page(context, base: str, name: str, axe: str) -> list[str]:
     wide = []
     for viewport in (PHONE, DESKTOP):
         page.set_viewport_size(size(viewport))
-        found = page.evaluate(WIDE) + page.evaluate(CUT)
+        found = page.evaluate(WIDE) + page.evaluate(CUT) + page.evaluate(SMALL)
         wide += [f"{viewport[0]} px: {fault}" for fault in found]
     page.evaluate(PLAIN_CODE)
     page.evaluate(axe)

@@ -30,7 +30,7 @@ import numpy as np
 MIME = "text/vnd.bnbook.figure"
 SVG = "image/svg+xml"
 DPI = 130  # of pictures inside a drawing
-NARROW = 4.0  # inches: there text of 9 points is 10 pixels high on a phone
+NARROW = 3.9  # inches: there text of 9 points is 10 pixels high on a phone
 SAMPLES = 40  # of a long row of numbers so many are kept, and its mean and spread
 HEAVY = 6000  # points; what has more is a picture inside the drawing
 SMALLEST = 9  # points: the smallest text of a narrow drawing

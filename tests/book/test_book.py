@@ -416,15 +416,18 @@ def site_of(folder, body: str) -> SimpleNamespace:
     for kind in ("ttf", "woff2"):
         (fonts / f"fa-solid-900.{kind}").write_text("all icons")
     script = '<script defer src="_static/scripts/fontawesome.js?d=1"></script>'
-    (folder / "a.html").write_text(f"{body}\n{script}")
+    index = '<script src="searchindex.js"></script>'
+    (folder / "searchindex.js").write_text("words")
+    (folder / "a.html").write_text(f"{body}\n{script}\n{index}")
     return SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=str(folder))
 
 
-def test_icons_that_no_page_shows_are_left_out(tmp_path):
+def test_what_no_page_needs_is_left_out(tmp_path):
     other = '<script src="_static/scripts/bootstrap.js"></script>'
-    bn_site.lighten_icons(site_of(tmp_path, other), None)
+    bn_site.lighten(site_of(tmp_path, other), None)
     assert (tmp_path / "a.html").read_text() == other
     assert list((tmp_path / "_static" / "scripts").iterdir()) == []
+    assert not (tmp_path / "searchindex.js").exists()
     (font,) = (tmp_path / "_static" / "vendor" / "fontawesome" / "webfonts").iterdir()
     assert font.name == "fa-solid-900.woff2"
     assert font.read_bytes()[:4] == b"wOF2"
@@ -434,7 +437,7 @@ def test_an_icon_that_the_small_fonts_lack_is_a_warning(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(bn_site.logger, "warning", lambda *words: said.append(words))
     body = '<i class="fa-solid fa-bars"></i><i class="fa-solid fa-kiwi-bird"></i>'
-    bn_site.lighten_icons(site_of(tmp_path, body), None)
+    bn_site.lighten(site_of(tmp_path, body), None)
     assert said == [("icons that _vendor/icons does not hold: %s", "fa-kiwi-bird")]
 
 

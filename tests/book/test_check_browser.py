@@ -3,6 +3,7 @@
 import re
 
 import check_browser
+import numpy as np
 import pytest
 from browsing import require_browser
 
@@ -21,6 +22,7 @@ PAGE = """<!doctype html><html lang="en"><head><title>A page</title>
 <div class="highlight"><pre><span class="k">def</span> f(): pass</pre></div>
 {body}</main></body></html>"""
 QUIZ = "<details class='quiz-option'><summary>Is it?</summary>Yes.</details>"
+HEAVY = np.random.default_rng(0).bytes(check_browser.FIRST).hex()
 FAULTS = {  # what is planted, and what must be said of it
     "clean": ("<p>Nothing is wrong.</p>" + QUIZ, None),
     "outside": ("<img alt='' src='http://127.0.0.2:9/a.png'>", "leaves the site"),
@@ -43,6 +45,14 @@ FAULTS = {  # what is planted, and what must be said of it
                     "#003'>x = 1</span></pre></div>", "in code"),
     "wide": ("<p style='width: 500px'>wide</p>", "375 px: 5"),
     "cut": (f"<pre style='overflow: auto'>{'x' * 80}</pre>", "375 px: code is cut"),
+    "cut equation": ("<div class=math style='overflow: auto'><p class=katex "
+                     "style='width: 500px'>x</p></div>", "375 px: an equation is cut"),
+    "cut figure": ("<div class=drawing style='overflow: auto'><p style='width: 500px'>"
+                   "x</p></div>", "375 px: a figure is cut"),
+    "small text": ("<div class=drawing><svg class=narrow viewBox='0 0 400 90' role=img "
+                   "aria-label='A word'><text y=50 font-size=9>word</text></svg></div>",
+                   "375 px: text of 8"),
+    "heavy": (f"<!-- {HEAVY} -->", "bytes as the first page"),
     "phone": ("<style>@media (min-width: 600px) { #p { display: none } }</style>"
               "<div id=p><a href='#'></a></div>", "dark, 375 px: serious link-name"),
 }  # fmt: skip
@@ -54,6 +64,7 @@ def found(tmp_path_factory):
     site = tmp_path_factory.mktemp("site")
     for name, (body, _) in FAULTS.items():
         (site / f"{name}.html").write_text(PAGE.format(body=body), "utf-8")
+    (site / "index.html").write_text(PAGE.format(body=""), "utf-8")
     return check_browser.check_pages(browser, list(FAULTS), site)
 
 
@@ -77,3 +88,30 @@ def test_pages_are_dealt_in_equal_hands():
 def test_a_page_that_is_not_there_is_a_fault(tmp_path):
     faults = check_browser.check_pages(require_browser(), ["gone"], tmp_path)
     assert any(re.search(r"404: gone\.html", f) for f in faults)
+
+
+@pytest.mark.parametrize(
+    ("first", "text", "wanted"),
+    [
+        ("a.html#one", "Fifty letters and more of an excerpt that can be read.", None),
+        ("b.html", "Fifty letters and more of an excerpt that can be read.", "b first"),
+        ("a.html#one", r"The sum $\\frac{1}{m}$ is an excerpt that nobody can read.",
+         "unreadable"),
+        (None, "", "nothing is found"),
+    ],
+)  # fmt: skip
+def test_a_search_that_fails_is_a_fault(tmp_path, first, text, wanted):
+    item = f"<ol class=search-found><li><a href='{first}'>A</a><p>{text}</p></li></ol>"
+    (tmp_path / "search.html").write_text(item if first else "<p>Nothing.</p>")
+    answers = [{"question": "running_var", "section": "a#one"}]
+    with (
+        check_browser.served(tmp_path) as base,
+        check_browser.sync_playwright() as playwright,
+    ):
+        chromium = playwright.chromium.launch(
+            executable_path=require_browser(), args=check_browser.ARGUMENTS
+        )
+        faults = check_browser.check_search(chromium.new_context(), base, answers)
+        chromium.close()
+    assert len(faults) == (wanted is not None)
+    assert all(wanted in fault for fault in faults)

@@ -479,14 +479,17 @@ def few(monkeypatch):
     monkeypatch.setattr(ps3, "STRATA", {"easy": 1, "middle": 1, "hard": 1})
 
 
-def test_no_test_earns_by_memory_dice_or_looking_around(means, few):
+def test_no_test_earns_by_memory_dice_or_looking_around(means, monkeypatch):
+    # Six mutants: with three, a throw of the dice would now and then kill one.
+    monkeypatch.setattr(ps3, "STRATA", {"easy": 2, "middle": 2, "hard": 2})
     source = (Path(__file__).parent / "attacks_on_tests.py").read_text()
     assert source.count("def test_") >= 25
     result = grade(source, 10.0, "ps3")["results"][0]
     assert result["mutants"]["killed"] == []
     assert result["score"] == 0
     said = " ".join(f["sentence"] for f in result["findings"])
-    assert "test_entropy does not give the same verdict twice" in said
+    dice = ("test_entropy", "test_generator", "test_uptime")
+    assert any(f"{name} does not give the same verdict twice" in said for name in dice)
 
 
 MANY = """
