@@ -134,11 +134,18 @@ CUT = """() => {
 }"""
 SMALL = """() => {
   const texts = [...document.querySelectorAll('main .drawing .narrow text')];
-  const high = e => parseFloat(getComputedStyle(e).fontSize) * e.getScreenCTM().a;
+  const high = e => {
+    const {a, b} = e.getScreenCTM();  // text may be turned
+    return parseFloat(getComputedStyle(e).fontSize) * Math.hypot(a, b);
+  };
   const small = texts.filter(e => e.getBoundingClientRect().width && high(e) < 9.95);
   return small.slice(0, 3).map(
     e => `text of ${high(e).toFixed(1)} px in a figure: ${e.textContent.trim()}`);
 }"""
+BOXED = """() => [...document.querySelectorAll('main .drawing *')].filter(e => {
+  const {backgroundColor: c, filter} = getComputedStyle(e);
+  return e.matches('img, svg') && (filter !== 'none' || !/^rgba.* 0\\)$/.test(c));
+}).slice(0, 1).map(e => `a figure stands on a card: ${e.outerHTML.slice(0, 80)}`)"""
 UNSET = """() => {
   const left = document.querySelectorAll('.katex-error').length;
   const raw = [...document.querySelectorAll('.math')].filter(
@@ -210,7 +217,8 @@ def check_page(context, base: str, name: str, axe: str) -> list[str]:
     for mode in ("dark", "light"):
         page.evaluate(THEME, mode)
         page.evaluate(CALM)
-        faults += [f"{mode}: {fault}" for fault in page.evaluate(CODE_CONTRAST)]
+        seen = page.evaluate(CODE_CONTRAST) + page.evaluate(BOXED)
+        faults += [f"{mode}: {fault}" for fault in seen]
     wide = []
     for viewport in (PHONE, DESKTOP):
         page.set_viewport_size(size(viewport))
