@@ -81,8 +81,8 @@ edit: $(TORCH) ## open the book's own notebooks in JupyterLab, to change the boo
 notebooks: $(TORCH) ## execute the notebooks and store them (NOTEBOOKS="a b" for some)
 	@$(PY) tools/notebooks.py $(NOTEBOOKS)
 
-experiments: $(READY) ## run the experiments again and store their tables
-	@$(PY) -m experiments
+experiments: $(TORCH) ## run the experiments again and store their tables (NAME=one)
+	@$(PY) -m experiments $(NAME)
 	@echo "Done: the tables in experiments/results are new."
 
 coursework: $(TORCH) ## make the editions for students, teachers, Gradescope (KEY=term.key)

@@ -13,14 +13,10 @@ from experiments import runner  # noqa: E402
 
 
 def show_list() -> None:
-    """Print each table of each experiment: rows, date, seconds."""
+    """Print each table: whether it fits today's code, rows, seeds, date, seconds."""
     for name in runner.names():
-        stages = runner.module(name).STAGES
-        made = runner.record(name) if (runner.RESULTS / name).is_dir() else {}
-        for stage in stages:
-            of = made.get(stage.table)
-            state = f"{of['rows']} rows, {of['date']}, {of['seconds']} s" if of else "-"
-            print(f"{name:20s} {stage.table:12s} {state}")
+        for stage in runner.module(name).STAGES:
+            print(f"{name:16s} {stage.table:12s} {runner.status(name, stage.table)}")
 
 
 def main() -> None:

@@ -196,7 +196,7 @@ def reduced_tasks(_load: object) -> list[Task]:
 
 
 STAGES = (
-    Stage("tuning", validate, tuning_tasks),
+    Stage("tuning", validate, tuning_tasks, choosing=True),
     Stage("cells", train, cell_tasks),
     Stage("reduced", train, reduced_tasks),
 )

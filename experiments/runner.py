@@ -17,16 +17,20 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 
 import experiments
+from bnlib import data
 from experiments.claims import Table
+from experiments.fingerprint import fingerprint, libraries
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -49,12 +53,15 @@ class Stage(NamedTuple):
         returns the tasks: as a rule one for each setting and seed.
     alone : bool
         Whether tasks must run one at a time, because they measure time.
+    choosing : bool
+        Whether settings are chosen by its rows: then its tasks cannot load test images.
     """
 
     table: str
     function: Callable[..., list[Row]]
     tasks: Callable[[Callable[[str], Table]], list[Task]]
     alone: bool = False
+    choosing: bool = False
 
 
 def names() -> list[str]:
@@ -102,21 +109,38 @@ def run(
             continue
         tasks = stage.tasks(lambda table: load(name, table, results))
         print(f"{name}, {stage.table}: {len(tasks)} runs", flush=True)
-        started = time.perf_counter()
-        kept = KEPT / name / _fingerprint(name, stage)
-        rows = run_tasks(stage.function, tasks, 1 if stage.alone else jobs, dask, kept)
-        store(name, stage.table, rows, time.perf_counter() - started, results)
+        code = code_of(name, stage.table)
+        kept = KEPT / name / f"{stage.table}-{code}-{np.__version__}"
+        rows, seconds = run_tasks(
+            stage.function,
+            tasks,
+            1 if stage.alone else jobs,
+            dask,
+            kept,
+            stage.choosing,
+        )
+        store(name, stage.table, rows, seconds, code, results)
         shutil.rmtree(kept, ignore_errors=True)
         counts[stage.table] = len(rows)
     return counts
 
 
-def _fingerprint(name: str, stage: Stage) -> str:
-    """Name the code that a stage's rows come from; other code starts afresh."""
-    digest = hashlib.sha256(f"{stage.table} {np.__version__}".encode())
-    for path in [HERE / f"{name}.py", *sorted((HERE.parent / "bnlib").glob("*.py"))]:
-        digest.update(path.read_bytes())
-    return f"{stage.table}-{digest.hexdigest()[:16]}"
+def status(name: str, table: str, results: Path = RESULTS) -> str:
+    """Say in words whether a table is stored and fits the code, and what it holds."""
+    path = results / name / "record.json"
+    made = json.loads(path.read_text("utf-8")).get(table) if path.exists() else None
+    kept = list((KEPT / name).glob(f"{table}-*/*.json"))
+    begun = f"; {len(kept)} runs finished of a new one" if kept else ""
+    if made is None:
+        return f"not stored{begun}"
+    fits = "current" if made.get("code") == code_of(name, table) else "THE CODE HAS CHANGED"
+    words = f"{made['rows']} rows, {made['date']}, {made['seconds']} s of one core"
+    return f"{fits}: {words}{begun}"
+
+
+def code_of(name: str, table: str) -> str:
+    """Return the hash of the code that a table's rows come from."""
+    return fingerprint(f"experiments.{name}", table)
 
 
 # --- tasks ----------------------------------------------------------------------------
@@ -128,7 +152,8 @@ def run_tasks(
     jobs: int = 1,
     dask: str | None = None,
     kept: Path | None = None,
-) -> list[Row]:
+    choosing: bool = False,
+) -> tuple[list[Row], float]:
     """Call a function once for each task and join the rows, in the tasks' order.
 
     Parameters
@@ -143,13 +168,24 @@ def run_tasks(
         Address of a Dask scheduler; then the tasks run there.
     kept : Path, optional
         Folder for the rows of each finished task; what is there is not run again.
+    choosing : bool
+        Whether the tasks are refused the test images.
 
     Returns
     -------
     rows : list of dict
         All rows.
+    seconds : float
+        Processor time of all tasks, on one core.
+
+    Raises
+    ------
+    ValueError
+        Two tasks are the same, or two seeds gave the same rows in every setting.
     """
-    results: dict[int, list[Row]] = {}
+    if len({json.dumps(task, sort_keys=True) for task in tasks}) < len(tasks):
+        raise ValueError(f"expected {len(tasks)} different tasks, got some twice")
+    results: dict[int, list[Any]] = {}  # rows and seconds of each task
     paths = {i: _kept_path(kept, task) for i, task in enumerate(tasks)}
     for i, path in paths.items():
         if path and path.exists():
@@ -158,17 +194,39 @@ def run_tasks(
         print(f"  {len(results)} of {len(tasks)} runs were finished before", flush=True)
     todo = {i: task for i, task in enumerate(tasks) if i not in results}
     started = time.perf_counter()
-    for done, (i, rows) in enumerate(_in_parallel(function, todo, jobs, dask), 1):
-        results[i] = rows
+    arguments = (function, choosing)
+    for done, made in enumerate(_in_parallel(arguments, todo, jobs, dask), 1):
+        i, *results[i] = made
         if path := paths[i]:
-            _write_whole(path, json.dumps(rows, default=lambda v: v.item()))
+            _write_whole(path, _as_json(results[i]))
         seconds = time.perf_counter() - started
         left = seconds / done * (len(todo) - done)
         print(
             f"  {done}/{len(todo)} runs, {seconds:.0f} s gone, about {left:.0f} s left",
             flush=True,
         )
-    return [row for i in range(len(tasks)) for row in results[i]]
+    rows = [row for i in range(len(tasks)) for row in results[i][0]]
+    _check_seeds(rows)
+    return rows, sum(seconds for _, seconds in results.values())
+
+
+def _check_seeds(rows: list[Row]) -> None:
+    """Raise a ValueError if all rows of one seed equal those of another."""
+    of_seed: dict[Any, list[str]] = {}
+    for row in rows:
+        rest = {k: v for k, v in row.items() if k != "seed"}
+        of_seed.setdefault(row.get("seed"), []).append(_as_json(rest))
+    seen: dict[tuple[str, ...], Any] = {}
+    for seed, of_one in of_seed.items():
+        if (other := seen.setdefault(tuple(of_one), seed)) != seed:
+            raise ValueError(
+                f"expected seeds to give rows of their own, got the same rows for "
+                f"seeds {other} and {seed}: is the seed used?"
+            )
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, default=lambda v: v.item())
 
 
 def _kept_path(kept: Path | None, task: Task) -> Path | None:
@@ -179,12 +237,12 @@ def _kept_path(kept: Path | None, task: Task) -> Path | None:
 
 
 def _in_parallel(
-    function: Callable[..., list[Row]],
+    arguments: tuple[Callable[..., list[Row]], bool],
     todo: dict[int, Task],
     jobs: int,
     dask: str | None,
-) -> Iterator[tuple[int, list[Row]]]:
-    """Yield number and rows of each task, in the order in which they end."""
+) -> Iterator[tuple[int, list[Row], float]]:
+    """Yield number, rows and seconds of each task, in the order in which they end."""
     import joblib  # noqa: PLC0415  only needed to run, not to read
 
     client: Any = nullcontext()
@@ -197,21 +255,46 @@ def _in_parallel(
     with client, backend:
         parallel = joblib.Parallel(jobs, return_as="generator_unordered")
         yield from parallel(
-            joblib.delayed(_numbered)(i, function, task) for i, task in todo.items()
+            joblib.delayed(_numbered)(i, *arguments, task) for i, task in todo.items()
         )
 
 
 def _numbered(
-    i: int, function: Callable[..., list[Row]], task: Task
-) -> tuple[int, list[Row]]:
-    return i, function(**task)
+    i: int, function: Callable[..., list[Row]], choosing: bool, task: Task
+) -> tuple[int, list[Row], float]:
+    started = time.process_time()
+    with _no_test_images() if choosing else nullcontext():
+        rows = function(**task)
+    return i, rows, time.process_time() - started
+
+
+@contextmanager
+def _no_test_images() -> Iterator[None]:
+    """Refuse the test images to what chooses settings."""
+    load_mnist10k = data.load_mnist10k
+
+    def refusing(split: str = "train", **more: Any) -> Any:
+        if split == "test":
+            raise ValueError(
+                "settings are chosen on validation images, got a call for the test "
+                "images in a stage with choosing=True"
+            )
+        return load_mnist10k(split, **more)
+
+    with patch.object(data, "load_mnist10k", refusing):
+        yield
 
 
 # --- tables ---------------------------------------------------------------------------
 
 
 def store(
-    name: str, table: str, rows: list[Row], seconds: float, results: Path = RESULTS
+    name: str,
+    table: str,
+    rows: list[Row],
+    seconds: float,
+    code: str,
+    results: Path = RESULTS,
 ) -> None:
     """Write a table as CSV, and into the record how it was made; whole or not at all.
 
@@ -222,7 +305,9 @@ def store(
     rows : list of dict
         All with the same keys.
     seconds : float
-        How long it took.
+        Processor time that it took, on one core.
+    code : str
+        Hash of the code that made the rows.
     results : Path
         Where results are stored.
     """
@@ -242,8 +327,15 @@ def store(
         "date": date.today().isoformat(),
         "seconds": round(seconds),
         "rows": len(rows),
+        "seeds": sorted({row["seed"] for row in rows if "seed" in row}),
+        "code": code,
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "torch": (
+            metadata.version("torch")
+            if "torch" in libraries(f"experiments.{name}", table)
+            else None
+        ),
         "machine": f"{platform.system()} {platform.machine()}",
         "threads": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),
     }

@@ -48,7 +48,15 @@ def test_a_stored_table_says_how_it_was_made(name, stage):
     made = runner.record(name)[stage.table]
     assert made["made_by"].startswith(f"python -m experiments {name}")
     assert {"date", "seconds", "python", "numpy", "machine", "threads"} <= set(made)
+    table = runner.load(name, stage.table)
+    assert made["seeds"] == sorted(set(table.get("seed", [])))
     assert made["rows"] == len(next(iter(runner.load(name, stage.table).values())))
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_a_stored_table_comes_from_the_code_of_today(name, stage):
+    status = runner.status(name, stage.table)
+    assert status.startswith("current"), f"python -m experiments {name}: {status}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,8 +72,9 @@ def test_nothing_is_stored_that_no_stage_makes(name):
 def test_the_reduced_form_agrees_with_its_stored_rows(name):
     module = runner.module(name)
     (stage,) = [s for s in module.STAGES if s.table == "reduced"]
-    rows = runner.run_tasks(stage.function, stage.tasks(lambda t: runner.load(name, t)))
-    rows = json.loads(json.dumps(rows))
+    tasks = stage.tasks(lambda table: runner.load(name, table))
+    rows, _ = runner.run_tasks(stage.function, tasks)
+    rows = json.loads(runner._as_json(rows))
     stored = runner.load(name, "reduced")
     assert len(rows) == len(next(iter(stored.values())))
     for key, values in stored.items():

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from bnlib import data
 from experiments import runner
 from experiments.runner import Stage
 
@@ -24,7 +25,8 @@ TASKS = [{"n": n} for n in range(5)]
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_tasks_keep_their_order(jobs):
-    rows = runner.run_tasks(square, TASKS, jobs)
+    rows, seconds = runner.run_tasks(square, TASKS, jobs)
+    assert seconds >= 0
     assert [row["square"] for row in rows] == [0, 1, 4, 9, 16]
 
 
@@ -38,9 +40,9 @@ def test_a_finished_seed_is_not_run_again(tmp_path, capsys):
         calls.append(n)
         return square(n)
 
-    rows = runner.run_tasks(counted, TASKS, kept=tmp_path)
+    rows, _ = runner.run_tasks(counted, TASKS, kept=tmp_path)
     assert calls == [3, 4]
-    assert rows == runner.run_tasks(square, TASKS)
+    assert rows == runner.run_tasks(square, TASKS)[0]
     assert "3 of 5 runs were finished before" in capsys.readouterr().out
 
 
@@ -55,7 +57,8 @@ class Trial:
 def trial(monkeypatch, tmp_path):
     monkeypatch.setattr(runner, "module", lambda name: Trial)
     monkeypatch.setattr(runner, "KEPT", tmp_path / "kept")
-    monkeypatch.setattr(runner, "_fingerprint", lambda name, stage: stage.table)
+    monkeypatch.setattr(runner, "code_of", lambda name, table: f"code of {table}")
+    monkeypatch.setattr(runner, "libraries", lambda name, table: {"numpy"})
     return tmp_path / "results"
 
 
@@ -86,28 +89,88 @@ def test_an_interrupted_run_goes_on(trial, monkeypatch):
     assert runner.run("trial", results=trial) == {"first": 5}
 
 
-def test_the_code_names_what_was_kept(monkeypatch, tmp_path):
-    stage = runner.module("classic").STAGES[0]
-    before = runner._fingerprint("classic", stage)
-    assert runner._fingerprint("classic", stage) == before
-    source = (runner.HERE / "classic.py").read_bytes()
-    (tmp_path / "classic.py").write_bytes(source + b"# changed\n")
-    monkeypatch.setattr(runner, "HERE", tmp_path)
-    assert runner._fingerprint("classic", stage) != before
+def test_a_status_says_whether_the_code_has_changed(trial, monkeypatch):
+    assert runner.status("trial", "first", trial) == "not stored"
+    runner.run("trial", results=trial)
+    assert runner.status("trial", "first", trial).startswith("current: 5 rows, ")
+    monkeypatch.setattr(runner, "code_of", lambda name, table: "other")
+    assert runner.status("trial", "first", trial).startswith("THE CODE HAS CHANGED")
+
+
+def test_rows_of_other_code_are_not_taken_over(trial, monkeypatch):
+    broken = (Stage("first", fails_at_three, lambda load: TASKS),)
+    monkeypatch.setattr(Trial, "STAGES", broken)
+    with pytest.raises(RuntimeError):
+        runner.run("trial", results=trial)
+    assert "3 runs finished of a new one" in runner.status("trial", "first", trial)
+    calls: list[int] = []
+    counted = (Stage("first", lambda n: calls.append(n) or square(n), lambda _: TASKS),)
+    monkeypatch.setattr(Trial, "STAGES", counted)
+    monkeypatch.setattr(runner, "code_of", lambda name, table: "other")
+    runner.run("trial", results=trial)
+    assert calls == [0, 1, 2, 3, 4]
+
+
+def test_a_task_that_is_given_twice_is_refused():
+    with pytest.raises(ValueError, match="6 different tasks, got some twice"):
+        runner.run_tasks(square, [*TASKS, {"n": 0}])
+
+
+def forgets_its_seed(norm, seed):
+    rng = np.random.default_rng(0)
+    return [{"norm": norm, "seed": seed, "accuracy": rng.random()}]
+
+
+def test_a_seed_that_is_not_used_is_found():
+    tasks = [{"norm": n, "seed": s} for n in ("none", "batch") for s in (0, 1)]
+    with pytest.raises(ValueError, match="same rows for seeds 0 and 1"):
+        runner.run_tasks(forgets_its_seed, tasks)
+
+
+def chooses(split, seed):
+    return [{"seed": seed, "images": len(data.load_mnist10k(split).y)}]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_chooses_settings_sees_no_test_images(jobs):
+    tasks = [{"split": "validation", "seed": 0}]
+    rows, _ = runner.run_tasks(chooses, tasks, jobs, choosing=True)
+    assert rows == [{"seed": 0, "images": 1000}]
+    tasks = [{"split": "test", "seed": 0}]
+    with pytest.raises(ValueError, match="chosen on validation images"):
+        runner.run_tasks(chooses, tasks, jobs, choosing=True)
+    assert runner.run_tasks(chooses, tasks, jobs)[0] == [{"seed": 0, "images": 2000}]
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_same_rows():
+    distributed = pytest.importorskip("distributed")
+    (stage,) = [s for s in runner.module("scales").STAGES if s.table == "reduced"]
+    tasks = stage.tasks(None)[:2]
+    alone, _ = runner.run_tasks(stage.function, tasks)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        address = cluster.scheduler_address
+        spread, _ = runner.run_tasks(stage.function, tasks, dask=address)
+    assert spread == alone
 
 
 def test_tables_round_trip(tmp_path):
     rows = [{"name": "a", "value": 0.1}, {"name": "b", "value": None}]
-    runner.store("trial", "rows", rows, 1.0, tmp_path)
-    columns = runner.load("trial", "rows", tmp_path)
+    runner.store("scales", "reduced", rows, 1.0, "c0de", tmp_path)
+    columns = runner.load("scales", "reduced", tmp_path)
     assert columns["name"].tolist() == ["a", "b"]
     np.testing.assert_equal(columns["value"], [0.1, np.nan])
-    assert "rows" in json.loads((tmp_path / "trial" / "record.json").read_text())
+    made = json.loads((tmp_path / "scales" / "record.json").read_text())["reduced"]
+    assert made["code"] == "c0de"
+    assert made["numpy"] == np.__version__
+    assert made["torch"] is None
 
 
 def test_an_empty_table_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected rows for the table rows of trial"):
-        runner.store("trial", "rows", [], 1.0, tmp_path)
+        runner.store("trial", "rows", [], 1.0, "c0de", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
