@@ -133,7 +133,11 @@ def status(name: str, table: str, results: Path = RESULTS) -> str:
     begun = f"; {len(kept)} runs finished of a new one" if kept else ""
     if made is None:
         return f"not stored{begun}"
-    fits = "current" if made.get("code") == code_of(name, table) else "THE CODE HAS CHANGED"
+    fits = (
+        "current"
+        if made.get("code") == code_of(name, table)
+        else "THE CODE HAS CHANGED"
+    )
     words = f"{made['rows']} rows, {made['date']}, {made['seconds']} s of one core"
     return f"{fits}: {words}{begun}"
 
