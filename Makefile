@@ -11,6 +11,7 @@ VENV ?= .venv
 PORT ?= 8000
 NOTEBOOKS ?=
 SOLUTIONS ?= yes
+EXPERIMENT ?=
 
 # One thread: quicker for small arrays, and the same digits on every run.
 export OMP_NUM_THREADS ?= 1
@@ -81,8 +82,8 @@ edit: $(TORCH) ## open the book's own notebooks in JupyterLab, to change the boo
 notebooks: $(TORCH) ## execute the notebooks and store them (NOTEBOOKS="a b" for some)
 	@$(PY) tools/notebooks.py $(NOTEBOOKS)
 
-experiments: $(TORCH) ## run the experiments again and store their tables (NAME=one)
-	@$(PY) -m experiments $(NAME)
+experiments: $(TORCH) ## run the experiments again and store their tables (EXPERIMENT=one)
+	@$(PY) -m experiments $(EXPERIMENT)
 	@echo "Done: the tables in experiments/results are new."
 
 coursework: $(TORCH) ## make the editions for students, teachers, Gradescope (KEY=term.key)

@@ -22,7 +22,6 @@ from sphinx.util import logging
 ANSWERS = Path(__file__).with_name("answers.toml")
 LEFT_OUT = ".katex, .headerlink, .eqno, script, style, svg, figure img, .quiz-answer"
 LONGEST = 2500  # characters of one section
-OWN = "search.js"  # Jupyter Book loads every script of _static on every page
 MINISEARCH = "minisearch/minisearch.min.js"
 logger = logging.getLogger(__name__)
 
@@ -88,21 +87,14 @@ def write_index(app: Sphinx, error: Exception | None) -> None:
     (site / "_static" / "search.json").write_text(text, "utf-8", newline="\n")
 
 
-def choose_scripts(app: Sphinx, page: str, template: str, context: dict, tree) -> None:
-    """Load the search on its page only."""
-    kept = []
-    for script in context.get("script_files", []):
-        name = str(getattr(script, "filename", script))
-        if page == "search" or name != OWN:
-            kept.append(script)
-    if "script_files" in context:
-        context["script_files"][:] = kept
+def add_minisearch(app: Sphinx, page: str, template: str, context: dict, tree) -> None:
+    """Load the search engine on the search page."""
     if page == "search":
         app.add_js_file(MINISEARCH)
 
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Register everything with Sphinx."""
-    app.connect("html-page-context", choose_scripts, priority=950)
+    app.connect("html-page-context", add_minisearch, priority=960)
     app.connect("build-finished", write_index)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

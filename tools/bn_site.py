@@ -36,6 +36,12 @@ OPTION = re.compile(r"^- \[([ x])\] +(.*)$")
 CHAPTER = re.compile(r"chapters/(\d\d)_")
 RIGHT, WRONG = "Right.", "Not this one."
 DESCRIPTION_LENGTH = 155
+# Jupyter Book loads every script of _static on every page; these are for one page each.
+OWN_PAGE = {
+    "search.js": "search",
+    "ledger.js": "appendix/claims",
+    "convert.js": "appendix/conventions",
+}
 NOT_NEEDED = (
     "fontawesome.js",  # icons come as letters of a font
     "searchtools.js",  # the book has a search of its own
@@ -185,6 +191,18 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
         context["metatags"] = context.get("metatags", "") + meta
 
 
+def keep_own_scripts(
+    app: Sphinx, page: str, template: str, context: dict, tree
+) -> None:
+    """Take off a page the scripts that are for one other page."""
+    if "script_files" in context:
+        context["script_files"][:] = [
+            script
+            for script in context["script_files"]
+            if OWN_PAGE.get(str(getattr(script, "filename", script)), page) == page
+        ]
+
+
 def has_formulas(context: dict) -> bool:
     """Say whether a page has a formula."""
     return 'class="katex"' in (context.get("body") or "")
@@ -289,6 +307,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("config-inited", add_vendored_files, priority=900)
     app.connect("env-before-read-docs", number_by_file_name)
     app.connect("html-page-context", clean_page, priority=900)
+    app.connect("html-page-context", keep_own_scripts, priority=950)
     app.connect("build-finished", lighten)
     app.connect("doctree-resolved", lay_out_quizzes)
     app.connect("autodoc-process-docstring", link_chapters, priority=900)
