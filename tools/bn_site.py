@@ -34,6 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENDOR = ROOT / "_vendor"
 OPTION = re.compile(r"^- \[([ x])\] +(.*)$")
 CHAPTER = re.compile(r"chapters/(\d\d)_")
+TABLE = re.compile(r'<table class="table">.*?</table>', re.S)
+HEAD = re.compile(r"<th\b[^>]*>(.*?)</th>", re.S)
+CELL, TAG = re.compile(r"<td\b"), re.compile(r"<[^>]+>")
 RIGHT, WRONG = "Right.", "Not this one."
 DESCRIPTION_LENGTH = 155
 # Jupyter Book loads every script of _static on every page; these are for one page each.
@@ -184,11 +187,33 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
     if "css_files" in context:
         context["css_files"][:] = kept_css
     if context.get("body"):
-        context["body"] = with_own_titles(context["body"])
+        context["body"] = with_labelled_cells(with_own_titles(context["body"]))
     text = description(doctree)
     if text:
         meta = f'<meta name="description" content="{html.escape(text, quote=True)}" />'
         context["metatags"] = context.get("metatags", "") + meta
+
+
+def with_labelled_cells(body: str) -> str:
+    """Give each cell of a table of 3 columns or more the name of its column.
+
+    On a phone such a table is shown as a list, where each value stands behind its name.
+    """
+
+    def label(table: re.Match) -> str:
+        names = [TAG.sub("", name).strip() for name in HEAD.findall(table[0])]
+        if len(names) < 3:
+            return table[0]
+        cells = (name for _ in table[0].split("<tr")[2:] for name in names)
+        labelled = CELL.sub(
+            lambda _: (
+                f'<td data-label="{html.escape(html.unescape(next(cells)), quote=True)}"'
+            ),
+            table[0],
+        )
+        return labelled.replace('<table class="', '<table class="as-list ', 1)
+
+    return TABLE.sub(label, body)
 
 
 def keep_own_scripts(

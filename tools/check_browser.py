@@ -142,6 +142,10 @@ SMALL = """() => {
   return small.slice(0, 3).map(
     e => `text of ${high(e).toFixed(1)} px in a figure: ${e.textContent.trim()}`);
 }"""
+TABLES = """() => [...document.querySelectorAll('main table')].filter(t =>
+  innerWidth < 600 && t.rows[0] && t.rows[0].cells.length > 2 &&
+  getComputedStyle(t).display === 'table').slice(0, 1).map(
+    t => `a table is no list: ${t.textContent.trim().slice(0, 60)}`)"""
 BOXED = """() => [...document.querySelectorAll('main .drawing *')].filter(e => {
   const {backgroundColor: c, filter} = getComputedStyle(e);
   return e.matches('img, svg') && (filter !== 'none' || !/^rgba.* 0\\)$/.test(c));
@@ -222,7 +226,7 @@ def check_page(context, base: str, name: str, axe: str) -> list[str]:
     wide = []
     for viewport in (PHONE, DESKTOP):
         page.set_viewport_size(size(viewport))
-        found = page.evaluate(WIDE) + page.evaluate(CUT) + page.evaluate(SMALL)
+        found = [f for look in (WIDE, CUT, SMALL, TABLES) for f in page.evaluate(look)]
         wide += [f"{viewport[0]} px: {fault}" for fault in found]
     page.evaluate(PLAIN_CODE)
     page.evaluate(axe)

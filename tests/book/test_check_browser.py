@@ -52,6 +52,8 @@ FAULTS = {  # what is planted, and what must be said of it
     "small text": ("<div class=drawing><svg class=narrow viewBox='0 0 400 90' role=img "
                    "aria-label='A word'><text y=50 font-size=9>word</text></svg></div>",
                    "375 px: text of 8"),
+    "table": ("<table><tr><th>a</th><th>b</th><th>c</th></tr></table>",
+              "375 px: a table is no list"),
     "card": ("<style>html[data-theme=dark] svg { background: #fff }</style><div class="
              "drawing><svg role=img aria-label='A line'></svg></div>",
              "dark: a figure stands on a card"),
