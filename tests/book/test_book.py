@@ -116,19 +116,6 @@ def stored(nb, folder: Path) -> list[contract.Problem]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_wide_table_names_the_column_of_each_cell():
-    table = (
-        '<table class="table"><thead><tr><th class="head"><p>a</p></th><th>b &amp; c</th>'
-        "<th>d</th></tr></thead><tbody><tr><td>1</td><td><p>2</p></td><td>3</td></tr>"
-        "<tr><td>4</td><td>5</td><td>6</td></tr></tbody></table>"
-    )
-    made = bn_site.with_labelled_cells(f"<p>x</p>{table}")
-    assert made.startswith('<p>x</p><table class="as-list table">')
-    assert re.findall(r'<td data-label="([^"]*)">', made) == ["a", "b &amp; c", "d"] * 2
-    narrow = table.replace("<th>d</th>", "").replace("<td>3</td>", "")
-    assert bn_site.with_labelled_cells(narrow) == narrow
-
-
 def test_page_keeps_the_contract(page):
     path = ROOT / f"{page}.ipynb"
     if path.is_file():
@@ -465,3 +452,16 @@ def test_the_right_answer_of_a_quiz_stands_anywhere():
     assert total > 35
     for place in range(3):
         assert 0.15 * total < places[place] < 0.55 * total, places
+
+
+def test_a_wide_table_names_the_column_of_each_cell():
+    table = (
+        '<table class="table"><thead><tr><th class="head"><p>a</p></th><th>b &amp; c</th>'
+        "<th>d</th></tr></thead><tbody><tr><td>1</td><td><p>2</p></td><td>3</td></tr>"
+        "<tr><td>4</td><td>5</td><td>6</td></tr></tbody></table>"
+    )
+    made = bn_site.with_labelled_cells(f"<p>x</p>{table}")
+    assert made.startswith('<p>x</p><table class="as-list table">')
+    assert re.findall(r'<td data-label="([^"]*)">', made) == ["a", "b &amp; c", "d"] * 2
+    narrow = table.replace("<th>d</th>", "").replace("<td>3</td>", "")
+    assert bn_site.with_labelled_cells(narrow) == narrow
