@@ -205,12 +205,12 @@ def with_labelled_cells(body: str) -> str:
         if len(names) < 3:
             return table[0]
         cells = (name for _ in table[0].split("<tr")[2:] for name in names)
-        labelled = CELL.sub(
-            lambda _: (
-                f'<td data-label="{html.escape(html.unescape(next(cells)), quote=True)}"'
-            ),
-            table[0],
-        )
+
+        def named(_: re.Match) -> str:
+            name = html.unescape(next(cells))
+            return f'<td data-label="{html.escape(name, quote=True)}"'
+
+        labelled = CELL.sub(named, table[0])
         return labelled.replace('<table class="', '<table class="as-list ', 1)
 
     return TABLE.sub(label, body)

@@ -457,7 +457,8 @@ def test_the_right_answer_of_a_quiz_stands_anywhere():
 def test_a_wide_table_names_the_column_of_each_cell():
     table = (
         '<table class="table"><thead><tr><th class="head"><p>a</p></th>'
-        "<th>b &amp; c</th><th>d</th></tr></thead><tbody><tr><td>1</td><td><p>2</p></td><td>3</td></tr>"
+        "<th>b &amp; c</th><th>d</th></tr></thead><tbody>"
+        "<tr><td>1</td><td><p>2</p></td><td>3</td></tr>"
         "<tr><td>4</td><td>5</td><td>6</td></tr></tbody></table>"
     )
     made = bn_site.with_labelled_cells(f"<p>x</p>{table}")
