@@ -1,0 +1,134 @@
+"""A doctor for models: it finds the faults around normalization.
+
+``diagnose(model, loader)`` runs any PyTorch model on some batches, leaves it as it was,
+and returns findings. From a shell: ``python -m bnlib.pytorch.doctor``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bnlib.pytorch.doctor.look import inputs_of, look, untouched
+from bnlib.pytorch.doctor.rules import ERROR, NOTE, RULES, WARNING
+from bnlib.pytorch.surgery import foldable
+
+__all__ = [
+    "ERROR",
+    "NOTE",
+    "WARNING",
+    "Finding",
+    "as_json",
+    "as_table",
+    "codes",
+    "diagnose",
+]
+PURPOSES = (None, "train", "evaluate", "deploy")
+
+
+class Finding(NamedTuple):
+    """One fault at one layer.
+
+    Attributes
+    ----------
+    code : str
+        Stable name of the fault: see `codes`.
+    severity : {"error", "warning", "note"}
+        An error gives wrong answers or stops; a warning often does; a note may be
+        meant.
+    layer : str
+        Name of the layer in the model.
+    evidence : str
+        What was seen, with numbers.
+    reason, fix : str
+        Why it matters, and what to do.
+    page : str
+        Section of the book's clinic.
+    """
+
+    code: str
+    severity: str
+    layer: str
+    evidence: str
+    reason: str
+    fix: str
+    page: str
+
+
+def codes() -> dict[str, str]:
+    """Return each code with its reason."""
+    return {code: complaint.reason for code, complaint in RULES.items()}
+
+
+def diagnose(
+    model: nn.Module,
+    data: Tensor | Iterable[Any],
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    purpose: str | None = None,
+    most: int = 16,
+) -> list[Finding]:
+    """Examine a model; parameters, buffers, modes, gradients and random state stay.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model with one input.
+    data : Tensor or iterable
+        A batch, or a loader of batches; of a tuple or a list the first item is taken.
+    optimizer : Optimizer, optional
+        That trains it: its weight decay and its parameters are looked at.
+    purpose : {"train", "evaluate", "deploy"}, optional
+        What the model is about to do. Without it only what is wrong for any purpose is
+        told, with small batches taken to be for training.
+    most : int
+        How many batches are looked at, >= 1.
+
+    Returns
+    -------
+    findings : list of Finding
+        The errors first; empty for a healthy model.
+
+    Raises
+    ------
+    ValueError
+        No batches, or an unknown purpose.
+    """
+    if purpose not in PURPOSES:
+        raise ValueError(f"purpose must be one of {PURPOSES}, got {purpose!r}")
+    if most < 1:
+        raise ValueError(f"most must be >= 1, got {most}")
+    batches = inputs_of(data, most)
+    sight = look(model, batches, optimizer, purpose, most)
+    if purpose == "deploy" and sight.norms:
+        with untouched(model):
+            sight.pairs = foldable(model, batches[0])
+    order = [ERROR, WARNING, NOTE]
+    found = [
+        Finding(code, c.severity, layer, evidence, c.reason, c.fix, f"ch-clinic#{code}")
+        for code, c in RULES.items()
+        for layer, evidence in c.rule(sight)
+    ]
+    return sorted(found, key=lambda f: order.index(f.severity))
+
+
+def as_table(findings: Sequence[Finding]) -> str:
+    """Return findings as text: what, where, why, and what to do."""
+    if not findings:
+        return "Nothing found."
+    parts = []
+    for f in findings:
+        parts.append(
+            f"{f.severity.upper()} {f.code} at {f.layer!r}: {f.evidence}\n"
+            f"    why: {f.reason}\n    fix: {f.fix}"
+        )
+    return "\n".join(parts)
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """Return findings as a JSON list."""
+    return json.dumps([f._asdict() for f in findings], indent=2)

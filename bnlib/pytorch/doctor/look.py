@@ -1,0 +1,317 @@
+"""What the doctor sees: a model run on some batches, and left exactly as it was.
+
+Two runs. In the first, dropout is on and the norms do not learn: it shows which layer
+stands before which. In the second everything is in evaluation mode: it shows what each
+norm is given, beside what it has stored. A norm whose statistics are useless, because
+they are those of the start or not finite, takes those of the batch there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree
+
+WEIGHTED = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
+ACTIVATIONS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Hardswish,
+    nn.Mish,
+    nn.Softplus,
+)
+_DROPOUTS = (torch.dropout, nn.functional.dropout, torch.feature_dropout)
+_PASSES: tuple[Any, ...] = (
+    nn.functional.relu,
+    nn.functional.gelu,
+    nn.functional.silu,
+    nn.functional.leaky_relu,
+    torch.relu,
+    torch.relu_,
+    torch.sigmoid,
+    torch.tanh,
+    Tensor.relu,
+    Tensor.relu_,
+    Tensor.sigmoid,
+    Tensor.tanh,
+)
+
+
+@dataclass
+class Seen:
+    """What one norm was given.
+
+    Attributes
+    ----------
+    calls : int
+        Times that it ran in one forward pass.
+    before : str
+        Kind of what gave its input: ``"weights"``, ``"activation"`` or ``"other"``.
+    layer : str
+        Name of the layer whose output is its input, or nothing.
+    alone : bool
+        Whether nothing else used that output.
+    dropouts : tuple of str
+        Active dropouts between the norm before it and this one.
+    values : list of int
+        Values per channel, for each batch.
+    mean, var : Tensor or None
+        Of all its inputs in evaluation mode, in float64.
+    """
+
+    calls: int = 0
+    before: str = "other"
+    layer: str = ""
+    alone: bool = True
+    dropouts: tuple[str, ...] = ()
+    values: list[int] = field(default_factory=list)
+    mean: Tensor | None = None
+    var: Tensor | None = None
+    count: int = 0
+
+    def add(self, x: Tensor) -> None:
+        """Merge the statistics of an input of shape (m, C, ...)."""
+        rows = x.detach().double().transpose(0, 1).flatten(1)
+        n, mean, var = rows.shape[1], rows.mean(1), rows.var(1, unbiased=False)
+        self.values.append(n)
+        if self.mean is None or self.var is None:
+            if self.count == 0:
+                self.mean, self.var, self.count = mean, var, n
+            return
+        total, gap = self.count + n, mean - self.mean
+        var = (self.count * self.var + n * var) / total
+        self.var = var + gap**2 * (self.count * n / total**2)
+        self.mean, self.count = self.mean + gap * (n / total), total
+
+
+@dataclass
+class Sight:
+    """Everything the rules ask about: see `Seen`.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The patient.
+    norms : dict of str to BatchNorm
+        Its batch norms by name, each once.
+    seen : dict of str to Seen
+        Of those that ran.
+    spreads : list of float
+        Standard deviation of the output of each layer with weights, in order.
+    batches : int
+        How many batches were run.
+    optimizer : Optimizer or None
+        That trains it.
+    purpose : {"train", "evaluate", "deploy"} or None
+        What the model is about to do.
+    pairs : list of (str, str)
+        Layers and norms that can be folded.
+    """
+
+    model: nn.Module
+    norms: dict[str, _BatchNorm]
+    seen: dict[str, Seen]
+    spreads: list[float]
+    batches: int
+    optimizer: torch.optim.Optimizer | None
+    purpose: str | None
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+
+
+class _Flow(TorchFunctionMode):
+    """Follow tensors through modules and functions in one forward pass."""
+
+    def __init__(self, names: dict[nn.Module, str], seen: dict[str, Seen]) -> None:
+        super().__init__()
+        self.names, self.seen = names, seen
+        self.kept: list[Any] = []  # so that no id is given twice
+        self.maker: dict[int, tuple[str, str]] = {}  # tensor -> kind, name
+        self.users: dict[int, int] = {}
+        self.drops: dict[int, frozenset[str]] = {}
+
+    def _tensors(self, *values: Any) -> list[Tensor]:
+        return [v for v in _pytree.tree_leaves(values) if isinstance(v, Tensor)]
+
+    def __torch_function__(
+        self,
+        func: Callable,
+        types: Any,
+        args: tuple = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Let outputs inherit the dropouts of inputs."""
+        out = func(*args, **(kwargs or {}))
+        inputs = self._tensors(args, kwargs)
+        drops = frozenset().union(*(self.drops.get(id(t), frozenset()) for t in inputs))
+        if func in _DROPOUTS and out is not args[0]:
+            drops |= {"a dropout"} if not self._module_drop else {self._module_drop}
+        for tensor in self._tensors(out):
+            self.kept.append(tensor)
+            self.drops[id(tensor)] = drops
+            self.maker.pop(id(tensor), None)
+            if func in _PASSES:
+                self.maker[id(tensor)] = ("activation", "")
+        if not getattr(func, "__name__", "").startswith("__get"):  # x.shape is no use
+            for tensor in inputs:
+                self.users[id(tensor)] = self.users.get(id(tensor), 0) + 1
+        return out
+
+    _module_drop = ""
+
+    def before(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Note what a norm is given."""
+        self._module_drop = self.names[module] if isinstance(module, _DropoutNd) else ""
+        if not isinstance(module, _BatchNorm) or not self._tensors(inputs):
+            return
+        seen = self.seen.setdefault(self.names[module], Seen())
+        seen.calls += 1
+        x = self._tensors(inputs)[0]
+        seen.before, seen.layer = self.maker.get(id(x), ("other", ""))
+        seen.dropouts += tuple(sorted(self.drops.get(id(x), frozenset())))
+        self._asked = getattr(self, "_asked", {})
+        self._asked[self.names[module]] = x
+
+    def after(self, module: nn.Module, _: Any, out: Any) -> None:
+        """Note what made a tensor."""
+        for tensor in self._tensors(out)[:1]:
+            self.kept.append(tensor)
+            if isinstance(module, WEIGHTED):
+                self.maker[id(tensor)] = ("weights", self.names[module])
+                self.users[id(tensor)] = 0
+            elif isinstance(module, ACTIVATIONS):
+                self.maker[id(tensor)] = ("activation", self.names[module])
+            elif isinstance(module, NORMS):
+                self.maker[id(tensor)] = ("norm", self.names[module])
+                self.drops[id(tensor)] = frozenset()
+
+    def settle(self) -> None:
+        """Say whether a norm is the one user of its input."""
+        for name, x in getattr(self, "_asked", {}).items():
+            self.seen[name].alone = self.users.get(id(x), 0) <= 1
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Put back buffers, modes, gradients and random states, whatever happens."""
+    modes = {m: m.training for m in model.modules()}
+    buffers = {
+        (m, name): (b, b.detach().clone())
+        for m in model.modules()
+        for name, b in m._buffers.items()
+        if b is not None
+    }
+    gradients = {p: p.grad for p in model.parameters()}
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  put back below
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        for module, mode in modes.items():
+            module.training = mode
+        with torch.no_grad():
+            for (module, name), (buffer, value) in buffers.items():
+                module._buffers[name] = buffer
+                buffer.detach().copy_(value)
+        for parameter, grad in gradients.items():
+            parameter.grad = grad
+
+
+@contextmanager
+def hooked(model: nn.Module, before: Callable, after: Callable) -> Iterator[None]:
+    """Call something before and after each module's forward."""
+    hooks = [m.register_forward_pre_hook(before) for m in model.modules()]
+    hooks += [m.register_forward_hook(after) for m in model.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def inputs_of(data: Any, most: int) -> list[Any]:
+    """Return the first batches: of a tensor itself, of a loader its first items."""
+    if isinstance(data, Tensor):
+        return [data]
+    batches = [b[0] if isinstance(b, tuple | list) else b for b in islice(data, most)]
+    if not batches:
+        raise ValueError("expected a batch or a loader with batches, got an empty one")
+    return batches
+
+
+def _useless(norm: _BatchNorm) -> bool:
+    """Say whether the stored statistics are still the start, or are not finite."""
+    mean, var, steps = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    if mean is None or var is None:
+        return False
+    fresh = steps is not None and int(steps) == 0
+    return fresh or not bool(torch.isfinite(mean).all() and torch.isfinite(var).all())
+
+
+def look(
+    model: nn.Module,
+    data: Tensor | Iterable[Any],
+    optimizer: torch.optim.Optimizer | None = None,
+    purpose: str | None = None,
+    most: int = 16,
+) -> Sight:
+    """Run a model on some batches and return what its norms were given."""
+    names = {m: name or type(m).__name__ for name, m in model.named_modules()}
+    norms = {names[m]: m for m in names if isinstance(m, _BatchNorm)}
+    seen: dict[str, Seen] = {}
+    spreads: list[float] = []
+    batches = inputs_of(data, most)
+
+    def measure(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
+        if not isinstance(module, _BatchNorm) or x is None or x.ndim < 2:
+            return
+        seen.setdefault(names[module], Seen()).add(x)
+        spread_there = x.numel() > x.shape[1]
+        module.training = spread_there and purpose != "evaluate" and _useless(module)
+
+    def spread(module: nn.Module, _: Any, out: Any) -> None:
+        if isinstance(module, WEIGHTED) and isinstance(out, Tensor):
+            spreads.append(float(out.detach().double().std()))
+
+    with untouched(model):
+        for module in names:
+            module.training = not isinstance(module, _BatchNorm)
+        flow = _Flow(names, seen)
+        with hooked(model, flow.before, flow.after), flow:
+            model(batches[0])
+        flow.settle()
+        for module in names:
+            module.training = False
+        for number, batch in enumerate(batches):
+            after = spread if number == 0 else (lambda *_: None)
+            with hooked(model, measure, after):
+                model(batch)
+    return Sight(model, norms, seen, spreads, len(batches), optimizer, purpose)

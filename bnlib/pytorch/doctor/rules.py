@@ -1,0 +1,464 @@
+"""The doctor's rules: one function for each code, from what was seen to findings.
+
+A rule yields the name of a layer and the evidence, in words with numbers. Its
+`Complaint` holds what is the same each time: severity, reason and fix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bnlib.pytorch.doctor.look import NORMS, WEIGHTED, Sight
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+Found = Iterator[tuple[str, str]]
+
+FEW_VALUES = 8  # below it the batch's mean is off by a third of a sd and more
+START_LEFT = 0.1  # weight of the start in the running statistics
+MEAN_OFF, RATIO_OFF, CHANNELS_OFF = 1.0, 3.0, 0.1
+HUGE = 1e4
+SIGNAL = 100.0  # growth or decay of the signal over a net without norms
+
+
+class Complaint(NamedTuple):
+    """What a code means: severity, reason, fix, and the rule that finds it."""
+
+    severity: str
+    reason: str
+    fix: str
+    rule: Callable[[Sight], Found]
+
+
+RULES: dict[str, Complaint] = {}
+
+
+def rule(
+    code: str, severity: str, reason: str, fix: str
+) -> Callable[[Callable], Callable]:
+    """Enter a function under its code."""
+
+    def enter(function: Callable[[Sight], Found]) -> Callable[[Sight], Found]:
+        RULES[code] = Complaint(severity, reason, fix, function)
+        return function
+
+    return enter
+
+
+def _parameter(value: object) -> Tensor | None:
+    return value if isinstance(value, Tensor) else None
+
+
+# --- what stands where ----------------------------------------------------------------
+
+
+@rule(
+    "bias-before-norm",
+    NOTE,
+    "the norm subtracts the mean, and with it any constant that was added before",
+    "build the layer with bias=False; beta takes its place",
+)
+def bias_before_norm(sight: Sight) -> Found:
+    """Find a bias that the norm takes off again."""
+    for name, seen in sight.seen.items():
+        if seen.before != "weights" or not seen.alone or seen.calls != 1:
+            continue
+        bias = _parameter(sight.model.get_submodule(seen.layer).bias)
+        if bias is not None:
+            yield seen.layer, f"{bias.numel()} biases before the norm {name!r}"
+
+
+@rule(
+    "dropout-before-norm",
+    WARNING,
+    "dropout makes the variance larger in training than in evaluation, and the running "
+    "variance is that of training",
+    "put dropout behind the last norm, or re-estimate the statistics with dropout off",
+)
+def dropout_before_norm(sight: Sight) -> Found:
+    """Find an active dropout upstream, with no norm between."""
+    for name, seen in sight.seen.items():
+        if seen.dropouts:
+            yield name, f"behind {', '.join(sorted(set(seen.dropouts)))}"
+
+
+@rule(
+    "odd-order",
+    NOTE,
+    "most norms of this net stand before the activation and this one behind it",
+    "check that the order is meant",
+)
+def odd_order(sight: Sight) -> Found:
+    """Find a norm behind an activation where the net's own pattern is before it."""
+    kinds = {name: seen.before for name, seen in sight.seen.items()}
+    usual = sum(kind == "weights" for kind in kinds.values())
+    odd = [name for name, kind in kinds.items() if kind == "activation"]
+    if usual >= 3 and len(odd) <= usual / 3:
+        for name in odd:
+            yield name, f"{usual} norms follow a layer with weights"
+
+
+@rule(
+    "shared-norm",
+    WARNING,
+    "one norm that stands at two places keeps one set of statistics for both",
+    "give each place a norm of its own",
+)
+def shared_norm(sight: Sight) -> Found:
+    """Find one module under two names."""
+    places: dict[nn.Module, list[str]] = {}
+    for name, module in sight.model.named_modules(remove_duplicate=False):
+        if module in sight.norms.values():
+            places.setdefault(module, []).append(name)
+    for names in places.values():
+        if len(names) > 1:
+            yield names[0], f"stands at {', '.join(names)}"
+
+
+@rule(
+    "called-twice",
+    WARNING,
+    "each call moves the running statistics, which then mix what differs",
+    "give each call a norm of its own, or join the inputs into one batch",
+)
+def called_twice(sight: Sight) -> Found:
+    """Find more than one call in one forward pass."""
+    for name, seen in sight.seen.items():
+        if seen.calls > 1:
+            yield name, f"{seen.calls} calls in one forward pass"
+
+
+@rule(
+    "signal-lost",
+    NOTE,
+    "the signal grows or fades from layer to layer, and no norm holds it",
+    "put a norm into the net, or scale the first weights (He, LeCun)",
+)
+def signal_lost(sight: Sight) -> Found:
+    """Find a deep net without any norm in which the signal explodes or vanishes."""
+    modules = list(sight.model.modules())
+    if any(isinstance(m, NORMS) for m in modules) or len(sight.spreads) < 5:
+        return
+    if any("norm" in type(m).__name__.lower() for m in modules):
+        return
+    first, last = sight.spreads[0], sight.spreads[-1]
+    if not first / SIGNAL < last < first * SIGNAL:
+        layers = [n for n, m in sight.model.named_modules() if isinstance(m, WEIGHTED)]
+        words = f"standard deviation {first:.2g} behind the first layer, {last:.2g} at "
+        yield layers[-1], f"{words}the last of {len(sight.spreads)}"
+
+
+# --- modes ----------------------------------------------------------------------------
+
+
+@rule(
+    "training-mode",
+    ERROR,
+    "in training mode an answer depends on the other examples of the batch, and the "
+    "running statistics move",
+    "call model.eval() before evaluation, and model.train() before training goes on",
+)
+def training_mode(sight: Sight) -> Found:
+    """Find a norm in training mode where the model evaluates."""
+    evaluating = sight.purpose in ("evaluate", "deploy") or not sight.model.training
+    for name, norm in sight.norms.items():
+        if evaluating and norm.training:
+            yield name, f"training=True, purpose {sight.purpose}"
+
+
+@rule(
+    "live-statistics",
+    WARNING,
+    "requires_grad=False does not stop the running statistics, which move in each "
+    "forward pass in training mode",
+    "bnlib.pytorch.surgery.freeze, which a later train() does not undo",
+)
+def live_statistics(sight: Sight) -> Found:
+    """Find frozen gamma and beta, statistics that go on moving."""
+    for name, norm in sight.norms.items():
+        own = list(norm.parameters(recurse=False))
+        frozen = bool(own) and not any(p.requires_grad for p in own)
+        if frozen and norm.training and norm.running_mean is not None:
+            yield name, "gamma and beta have requires_grad=False, training=True"
+
+
+# --- statistics -----------------------------------------------------------------------
+
+
+@rule(
+    "not-finite",
+    ERROR,
+    "one inf or nan in a batch stays in the running average for good, and is seen in "
+    "evaluation only",
+    "bnlib.pytorch.surgery.precise_statistics on clean data",
+)
+def not_finite(sight: Sight) -> Found:
+    """Find buffers or parameters with nan or inf."""
+    for name, norm in sight.norms.items():
+        for key, value in norm.state_dict().items():
+            bad = int((~torch.isfinite(value)).sum())
+            if bad:
+                yield name, f"{bad} of {value.numel()} values of {key} are nan or inf"
+
+
+@rule(
+    "half-statistics",
+    WARNING,
+    "float16 ends at 65,504, and small steps of an average are lost in half precision",
+    "keep norms in float32: norm.float(), or autocast instead of model.half()",
+)
+def half_statistics(sight: Sight) -> Found:
+    """Find running statistics in 16 bits."""
+    for name, norm in sight.norms.items():
+        var = norm.running_var
+        if var is not None and var.dtype in (torch.float16, torch.bfloat16):
+            yield name, f"running_var is {str(var.dtype).removeprefix('torch.')}"
+
+
+@rule(
+    "graph-in-statistics",
+    ERROR,
+    "running statistics that carry a graph cannot be copied, and hold all past batches",
+    "detach what is stored",
+)
+def graph_in_statistics(sight: Sight) -> Found:
+    """Find buffers with a history."""
+    for name, norm in sight.norms.items():
+        for key in ("running_mean", "running_var"):
+            value = getattr(norm, key)
+            if value is not None and value.requires_grad:
+                yield name, f"{key}.requires_grad is True"
+
+
+@rule(
+    "tracking-off",
+    ERROR,
+    "the layer does not update its statistics in training, and uses the old ones in "
+    "evaluation",
+    "set track_running_stats when the layer is built; or set running_mean, running_var "
+    "and num_batches_tracked to None as well",
+)
+def tracking_off(sight: Sight) -> Found:
+    """Find tracking switched off while the statistics are still there."""
+    for name, norm in sight.norms.items():
+        if norm.running_mean is not None and not norm.track_running_stats:
+            yield name, "track_running_stats=False, and running_mean is there"
+
+
+@rule(
+    "momentum",
+    WARNING,
+    "the running statistics still hold their start, mean 0 and variance 1",
+    "train longer, raise momentum (in PyTorch the weight of the new batch), or use "
+    "bnlib.pytorch.surgery.precise_statistics",
+)
+def momentum_too_small(sight: Sight) -> Found:
+    """Find too few steps for the momentum."""
+    for name, norm in sight.norms.items():
+        steps, step = norm.num_batches_tracked, norm.momentum
+        if steps is None or step is None or (n := int(steps)) == 0:
+            continue
+        left = (1 - step) ** n
+        if left > START_LEFT:
+            yield name, f"momentum {step:g}, {n} batches: {left:.0%} of the start left"
+
+
+@rule(
+    "momentum-large",
+    NOTE,
+    "the running statistics are nearly those of the last batch, with its noise",
+    "lower momentum: 0.1 is PyTorch's default",
+)
+def momentum_too_large(sight: Sight) -> Found:
+    """Find an average over hardly more than one batch."""
+    for name, norm in sight.norms.items():
+        if norm.momentum is not None and norm.momentum > 0.5:
+            yield name, f"momentum {norm.momentum:g}"
+
+
+@rule(
+    "one-value",
+    ERROR,
+    "one value per channel has no variance: the layer stops with an error in training",
+    "drop the last batch if it holds one example (drop_last=True), or use another norm",
+)
+def one_value(sight: Sight) -> Found:
+    """Find a batch with one value per channel."""
+    if sight.purpose in ("evaluate", "deploy"):
+        return
+    for name, seen in sight.seen.items():
+        ones = [number for number, n in enumerate(seen.values) if n == 1]
+        if ones:
+            yield name, f"batch {ones[0]} of {len(seen.values)} has 1 value per channel"
+
+
+@rule(
+    "small-batch",
+    WARNING,
+    "the statistics of so few values are noisy, and differ from the running ones",
+    "larger batches, group norm, or statistics over several devices (SyncBatchNorm)",
+)
+def small_batch(sight: Sight) -> Found:
+    """Find few values per channel in training."""
+    if sight.purpose in ("evaluate", "deploy"):
+        return
+    for name, seen in sight.seen.items():
+        values = [n for n in seen.values if n > 1]
+        if values and (n := max(values)) < FEW_VALUES:
+            noise = n**-0.5
+            yield name, f"{n} values per channel: the mean is off by {noise:.2f} sd"
+
+
+@rule(
+    "statistics-off",
+    WARNING,
+    "in evaluation the layer does not normalize this data",
+    "bnlib.pytorch.surgery.precise_statistics on training data, or adapt on new data; "
+    "check the inputs' scaling first",
+)
+def statistics_off(sight: Sight) -> Found:
+    """Find stored statistics far from those of the data."""
+    for name, seen in sight.seen.items():
+        norm = sight.norms[name]
+        mean, var = norm.running_mean, norm.running_var
+        if seen.mean is None or seen.var is None or mean is None or var is None:
+            continue
+        fresh = norm.num_batches_tracked is not None and not int(
+            norm.num_batches_tracked
+        )
+        if seen.count < 16 or (fresh and sight.purpose not in ("evaluate", "deploy")):
+            continue
+        scale = (torch.minimum(seen.var, var.double()) + norm.eps).sqrt()
+        off = (seen.mean - mean.double()).abs() / scale
+        ratio = (seen.var + norm.eps) / (var.double() + norm.eps)
+        wrong = (off > MEAN_OFF) & ((seen.mean - mean.double()).abs() > 1e-3)
+        wrong |= (ratio > RATIO_OFF) | (ratio < 1 / RATIO_OFF)
+        share = float(wrong.double().mean())
+        if bool(torch.isfinite(off).all()) and share > CHANNELS_OFF:
+            yield (
+                name,
+                f"{share:.0%} of the channels; median distance of the means "
+                f"{float(off.median()):.2g} sd, median ratio of the variances "
+                f"{float(ratio.median()):.2g}" + (", 0 batches seen" if fresh else ""),
+            )
+
+
+@rule(
+    "dead-channels",
+    WARNING,
+    "a channel that is constant on this data comes out as beta and learns nothing",
+    "look at what stands before the norm: a dead activation, a masked input",
+)
+def dead_channels(sight: Sight) -> Found:
+    """Find channels without variance."""
+    for name, seen in sight.seen.items():
+        if seen.var is None or seen.count < 16:
+            continue
+        dead = int((seen.var < 1e-3 * sight.norms[name].eps).sum())
+        if dead:
+            yield (
+                name,
+                f"{dead} of {len(seen.var)} channels have variance below eps/1000",
+            )
+
+
+@rule(
+    "huge-channels",
+    WARNING,
+    "values of this size overflow in half precision and swamp the next layer",
+    "look for an unscaled input or a rate that is too high",
+)
+def huge_channels(sight: Sight) -> Found:
+    """Find channels with huge values, or a huge gamma."""
+    for name, seen in sight.seen.items():
+        if seen.var is not None and seen.mean is not None:
+            size = (seen.var + seen.mean**2).sqrt()
+            if (huge := int((size > HUGE).sum())) and bool(torch.isfinite(size).all()):
+                words = f"{huge} of {len(size)} channels have values over {HUGE:,.0f}"
+                yield name, f"{words}, up to {float(size.max()):.2g}"
+        gamma = sight.norms[name].weight
+        largest = 0.0 if gamma is None else float(gamma.detach().abs().max())
+        if largest > HUGE:
+            yield name, f"gamma up to {largest:.2g}"
+
+
+# --- training and deployment ----------------------------------------------------------
+
+
+@rule(
+    "decay-on-norm",
+    NOTE,
+    "weight decay pulls gamma and beta to 0; whether that helps is disputed, and it is "
+    "seldom meant",
+    "put gamma and beta into a parameter group with weight_decay=0",
+)
+def decay_on_norm(sight: Sight) -> Found:
+    """Find weight decay on gamma and beta."""
+    if sight.optimizer is None:
+        return
+    decayed = {
+        id(p): group["weight_decay"]
+        for group in sight.optimizer.param_groups
+        for p in group["params"]
+        if group.get("weight_decay")
+    }
+    for name, norm in sight.norms.items():
+        found = {decayed[id(p)] for p in norm.parameters() if id(p) in decayed}
+        if found:
+            yield name, f"weight_decay {max(found):g} on gamma or beta"
+
+
+@rule(
+    "not-in-optimizer",
+    WARNING,
+    "the optimizer does not know these parameters, so they stay what they are",
+    "give the optimizer model.parameters() after the model is complete",
+)
+def not_in_optimizer(sight: Sight) -> Found:
+    """Find gamma and beta that want gradients and are in no group."""
+    if sight.optimizer is None:
+        return
+    known = {id(p) for g in sight.optimizer.param_groups for p in g["params"]}
+    for name, norm in sight.norms.items():
+        missing = [
+            key
+            for key, p in norm.named_parameters()
+            if p.requires_grad and id(p) not in known
+        ]
+        if missing:
+            yield name, f"{' and '.join(missing)} in no parameter group"
+
+
+@rule(
+    "not-synchronised",
+    WARNING,
+    "each replica normalizes by the statistics of its own part of the batch",
+    "nn.SyncBatchNorm.convert_sync_batchnorm(model), if the parts are small",
+)
+def not_synchronised(sight: Sight) -> Found:
+    """Find replicas with a norm of their own."""
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    wrapped = [
+        type(m).__name__ for m in sight.model.modules() if isinstance(m, parallel)
+    ]
+    if not wrapped:
+        return
+    for name, norm in sight.norms.items():
+        if not isinstance(norm, nn.SyncBatchNorm):
+            yield name, f"inside {wrapped[0]}, not SyncBatchNorm"
+
+
+@rule(
+    "foldable",
+    NOTE,
+    "in evaluation the norm is a scale and a shift, which the layer before it can do",
+    "bnlib.pytorch.surgery.fold",
+)
+def can_fold(sight: Sight) -> Found:
+    """Find pairs that a deployed model need not compute apart."""
+    if sight.purpose == "deploy":
+        for layer, norm in sight.pairs:
+            yield norm, f"into {layer!r}"

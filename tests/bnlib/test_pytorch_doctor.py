@@ -1,0 +1,429 @@
+"""The doctor: for each code a sick model and its healthy twin, and no trace is left."""
+
+import copy
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from published_nets import Transformer, count, densenet121, mobilenet_v2, resnet18
+from torch import nn
+
+from bnlib.pytorch.doctor import as_json, as_table, codes, diagnose
+from bnlib.pytorch.doctor.__main__ import main
+from bnlib.pytorch.surgery import freeze
+
+
+def draw(*shape, seed=0, scale=1.0):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(scale * rng.standard_normal(shape)).float()
+
+
+def dense(*middle, n=16, bias=False):
+    """Return a net of two hidden layers; what is given stands behind the first norm."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(8, n, bias=bias),
+        nn.BatchNorm1d(n),
+        *middle,
+        nn.ReLU(),
+        nn.Linear(n, n, bias=False),
+        nn.BatchNorm1d(n),
+        nn.ReLU(),
+        nn.Linear(n, 4),
+    )
+
+
+def trained(model, steps=60, scale=1.0, batch=64):
+    """Let the running statistics settle."""
+    model.train()
+    with torch.no_grad():
+        for step in range(steps):
+            model(draw(batch, 8, seed=step, scale=scale))
+    return model
+
+
+X = draw(64, 8, seed=99)
+
+
+def found(model, data=X, **more):
+    return {(f.code, f.layer) for f in diagnose(model, data, **more)}
+
+
+# --- sick models and their healthy twins: (code, layer, sick, healthy, more) ----------
+
+
+class Twice(nn.Module):
+    def __init__(self, twice):
+        super().__init__()
+        self.norm, self.twice = nn.BatchNorm1d(8), twice
+
+    def forward(self, x):
+        return self.norm(x) + self.norm(2 * x) if self.twice else self.norm(x)
+
+
+class ByFunction(nn.Module):
+    """Dropout as a function, as people write it in forward."""
+
+    def __init__(self, p):
+        super().__init__()
+        self.p, self.linear, self.norm = p, nn.Linear(8, 8, False), nn.BatchNorm1d(8)
+
+    def forward(self, x):
+        x = nn.functional.dropout(x, self.p, self.training) if self.p else x
+        return self.norm(self.linear(x).relu())
+
+
+def shared(same):
+    norm = nn.BatchNorm1d(8)
+    other = norm if same else nn.BatchNorm1d(8)
+    return nn.Sequential(norm, nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), other)
+
+
+def ordered(odd):
+    layers = []
+    for number in range(5):
+        last = [nn.BatchNorm1d(8), nn.ReLU()]
+        layers += [
+            nn.Linear(8, 8, False),
+            *(last[::-1] if odd and number == 4 else last),
+        ]
+    return nn.Sequential(*layers)
+
+
+def deep(scale):
+    torch.manual_seed(0)
+    layers = []
+    for _ in range(8):
+        linear = nn.Linear(8, 8)
+        nn.init.normal_(linear.weight, std=scale * (2 / 8) ** 0.5)
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def with_norm(model, **values):
+    """Return the model after some attributes of its first norm were set."""
+    for name, value in values.items():
+        setattr(model[1], name, value)
+    return model
+
+
+def poisoned():
+    model = trained(dense())
+    with torch.no_grad():
+        model.train()(torch.full((4, 8), torch.inf))
+    return model
+
+
+def half_frozen(everything):
+    model = trained(dense())
+    if everything:
+        return freeze(model).train()
+    for parameter in model[1].parameters():
+        parameter.requires_grad_(False)
+    return model
+
+
+def with_graph():
+    model = trained(dense())
+    model[1].running_mean = model[1].running_mean * torch.ones(1, requires_grad=True)
+    return model
+
+
+def partly_dead(dead):
+    model = dense()
+    if dead:
+        with torch.no_grad():
+            model[0].weight[:5] = 0
+    return trained(model)
+
+
+def big(size):
+    model = dense()
+    with torch.no_grad():
+        model[0].weight *= size
+    return trained(model, steps=100)
+
+
+def left_training():
+    model = trained(dense()).eval()
+    model[5].train()
+    return model
+
+
+SICK = {
+    "bias-before-norm": ("0", lambda: dense(bias=True), dense, {}),
+    "dropout-before-norm": ("5", lambda: dense(nn.Dropout(0.5)), dense, {}),
+    "odd-order": ("14", lambda: ordered(True), lambda: ordered(False), {}),
+    "shared-norm": ("0", lambda: shared(True), lambda: shared(False), {}),
+    "called-twice": ("norm", lambda: Twice(True), lambda: Twice(False), {}),
+    "signal-lost": ("14", lambda: deep(0.1), lambda: deep(1.0), {}),
+    "training-mode": ("5", left_training, lambda: trained(dense()).eval(), {}),
+    "live-statistics": ("1", lambda: half_frozen(False), lambda: half_frozen(True), {}),
+    "not-finite": ("1", poisoned, lambda: trained(dense()), {}),
+    "graph-in-statistics": ("1", with_graph, lambda: trained(dense()), {}),
+    "tracking-off": (
+        "1",
+        lambda: with_norm(trained(dense()), track_running_stats=False),
+        lambda: with_norm(
+            dense(), track_running_stats=False, running_mean=None, running_var=None
+        ),
+        {},
+    ),
+    "momentum": (
+        "1",
+        lambda: trained(with_norm(dense(), momentum=0.001)),
+        lambda: trained(dense()),
+        {},
+    ),
+    "momentum-large": (
+        "1",
+        lambda: trained(with_norm(dense(), momentum=0.99)),
+        lambda: trained(with_norm(dense(), momentum=None)),
+        {},
+    ),
+    "one-value": ("1", dense, dense, {"sick": [X, X[:1]], "healthy": [X, X[:9]]}),
+    "small-batch": ("1", dense, dense, {"sick": X[:4], "healthy": X}),
+    "statistics-off": (
+        "1",
+        lambda: trained(dense(), scale=9.0).eval(),
+        lambda: trained(dense()).eval(),
+        {"purpose": "evaluate"},
+    ),
+    "dead-channels": ("1", lambda: partly_dead(True), lambda: partly_dead(False), {}),
+    "huge-channels": ("1", lambda: big(1e6), lambda: big(10), {}),
+}
+
+
+@pytest.mark.parametrize("code", SICK)
+def test_a_sick_model_is_found_and_its_healthy_twin_is_not(code):
+    layer, sick, healthy, more = SICK[code]
+    data = {kind: more.get(kind, X) for kind in ("sick", "healthy")}
+    more = {k: v for k, v in more.items() if k not in data}
+    assert (code, layer) in found(sick(), data["sick"], **more)
+    assert code not in {c for c, _ in found(healthy(), data["healthy"], **more)}
+
+
+def test_statistics_in_half_precision_are_found():
+    model = trained(dense())
+    assert "half-statistics" not in {c for c, _ in found(model)}
+    model.bfloat16()
+    assert ("half-statistics", "1") in found(model, X.bfloat16())
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_dropout_by_a_function_is_found(p):
+    codes_found = {code for code, _ in found(ByFunction(p))}
+    assert ("dropout-before-norm" in codes_found) == bool(p)
+
+
+def test_a_norm_between_ends_what_dropout_did():
+    model = dense(nn.Dropout(0.5), nn.Linear(16, 16, False), nn.BatchNorm1d(16))
+    assert [layer for code, layer in found(model) if "dropout" in code] == ["4"]
+
+
+def test_a_bias_that_something_else_uses_is_left_alone():
+    class Forked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.norm = nn.Linear(8, 8), nn.BatchNorm1d(8)
+
+        def forward(self, x):
+            h = self.linear(x)
+            return h + self.norm(h)
+
+    assert "bias-before-norm" not in {c for c, _ in found(Forked())}
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_the_optimizer_is_looked_at(split):
+    model = dense()
+    norms = [p for m in (model[1], model[4]) for p in m.parameters()]
+    rest = [p for m in (model[0], model[3], model[6]) for p in m.parameters()]
+    groups = [{"params": rest, "weight_decay": 0.1}]
+    if split:
+        groups.append({"params": norms, "weight_decay": 0.0})
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    missing = {c for c, _ in found(model, optimizer=optimizer)}
+    assert ("not-in-optimizer" in missing) != split
+    everything = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
+    assert ("decay-on-norm", "1") in found(model, optimizer=everything)
+    assert "decay-on-norm" not in missing
+
+
+def test_replicas_are_found():
+    model = nn.DataParallel(dense())
+    assert ("not-synchronised", "module.1") in found(model)
+    synced = nn.DataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(dense()))
+    assert "not-synchronised" not in {c for c, _ in found(synced.eval())}
+
+
+def test_what_can_be_folded_is_told_for_deployment_only():
+    model = trained(dense()).eval()
+    assert ("foldable", "1") in found(model, purpose="deploy")
+    assert "foldable" not in {c for c, _ in found(model, purpose="evaluate")}
+
+
+def test_every_code_has_a_test():
+    tested = {*SICK, "half-statistics", "decay-on-norm", "not-in-optimizer"}
+    assert tested | {"not-synchronised", "foldable"} == set(codes())
+
+
+# --- published nets -------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("build", "parameters"),
+    [(resnet18, 11_689_512), (densenet121, 7_978_856), (mobilenet_v2, 3_504_872)],
+)
+def test_published_nets_are_healthy(build, parameters):
+    torch.manual_seed(0)
+    model, x = build(), draw(8, 3, 64, 64)
+    assert count(model) == parameters
+    assert diagnose(model, x, purpose="train") == []
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        model(x)  # now the statistics are those of the batch
+    assert [f for f in diagnose(model.eval(), x) if f.code == "statistics-off"] == []
+
+
+@pytest.mark.parametrize("rms", [False, True])
+def test_transformers_with_other_norms_are_left_alone(rms):
+    torch.manual_seed(0)
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 50, (4, 12)))
+    for purpose in ("train", "deploy"):
+        assert diagnose(Transformer(rms).eval(), tokens, purpose=purpose) == []
+
+
+# --- no trace -------------------------------------------------------------------------
+
+
+def state_of(model):
+    value = {k: v.clone() for k, v in model.state_dict().items()}
+    modes = [m.training for m in model.modules()]
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    return value, modes, hooks
+
+
+class Restless(nn.Module):
+    """Draws from each global generator, and may fail."""
+
+    def __init__(self, fails=False):
+        super().__init__()
+        self.norm, self.fails = nn.BatchNorm1d(8), fails
+
+    def forward(self, x):
+        noise = random.random() + np.random.rand() + float(torch.rand(()))  # noqa: NPY002
+        y = self.norm(x) + noise
+        if self.fails:
+            raise RuntimeError("the model stopped")
+        return y
+
+
+@pytest.mark.parametrize("purpose", [None, "train", "evaluate", "deploy"])
+def test_nothing_is_left_behind(purpose):
+    model = trained(dense(nn.Dropout(0.5), bias=True))
+    model[5].eval()
+    model(X).sum().backward()
+    gradients = [p.grad for p in model.parameters()]
+    values = [None if g is None else g.clone() for g in gradients]
+    buffers = {k: id(v) for k, v in model.named_buffers()}
+    before = state_of(model)
+    diagnose(model, [(X, "labels"), (X[:5], "labels")], purpose=purpose)
+    after = state_of(model)
+    for key, value in before[0].items():
+        assert torch.equal(value, after[0][key]), key
+    assert before[1:] == after[1:]
+    assert buffers == {k: id(v) for k, v in model.named_buffers()}
+    for parameter, gradient, value in zip(
+        model.parameters(), gradients, values, strict=True
+    ):
+        assert parameter.grad is gradient
+        assert gradient is None or torch.equal(gradient, value)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_random_states_and_a_failing_model_are_put_back(fails):
+    model = Restless(fails)
+    before = state_of(model)
+    states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    if fails:
+        with pytest.raises(RuntimeError, match="the model stopped"):
+            diagnose(model, X)
+    else:
+        diagnose(model, X)
+    after = state_of(model)
+    assert all(torch.equal(v, after[0][k]) for k, v in before[0].items())
+    assert before[1:] == after[1:]
+    assert random.getstate() == states[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), states[2])
+
+
+# --- what is printed ------------------------------------------------------------------
+
+
+def test_findings_are_printed_and_written():
+    findings = diagnose(left_training(), X)
+    text = as_table(findings)
+    assert text.startswith("ERROR training-mode at '5'")
+    assert json.loads(as_json(findings))[0]["code"] == "training-mode"
+    assert as_table([]) == "Nothing found."
+
+
+def test_wrong_arguments_are_told():
+    with pytest.raises(ValueError, match="purpose must be one of"):
+        diagnose(dense(), X, purpose="pray")
+    with pytest.raises(ValueError, match="got an empty one"):
+        diagnose(dense(), [])
+    with pytest.raises(ValueError, match="most must be >= 1, got 0"):
+        diagnose(dense(), X, most=0)
+
+
+MODULE = """
+import torch
+from torch import nn
+def make():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))
+def sick():
+    model = make().eval()
+    model[1].train()
+    return model, torch.randn(32, 8)
+"""
+
+
+def test_the_command_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "patient.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    assert main(["patient:make", "--shape", "32,8"]) == 0
+    assert "NOTE bias-before-norm at '0': 4 biases" in capsys.readouterr().out
+    assert main(["patient:sick", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)[0]["code"] == "training-mode"
+    model = nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))
+    model[1].running_var.fill_(torch.nan)
+    torch.save(model.state_dict(), tmp_path / "state.pt")
+    arguments = [
+        "patient:make",
+        "--shape",
+        "32,8",
+        "--state",
+        str(tmp_path / "state.pt"),
+    ]
+    assert main(arguments) == 1
+    assert "not-finite" in capsys.readouterr().out
+    for wrong in (["patient"], ["patient:make"]):
+        with pytest.raises(SystemExit):
+            main(wrong)
+    assert "expected module:callable, got 'patient'" in capsys.readouterr().err
+
+
+def test_a_copy_of_the_model_is_not_needed():
+    model = with_graph()
+    with pytest.raises(RuntimeError):
+        copy.deepcopy(model)
+    assert ("graph-in-statistics", "1") in found(model)
