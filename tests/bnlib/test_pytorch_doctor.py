@@ -96,7 +96,7 @@ def deep(scale):
     torch.manual_seed(0)
     layers = []
     for _ in range(8):
-        linear = nn.Linear(8, 8)
+        linear = nn.Linear(8, 8, False)
         nn.init.normal_(linear.weight, std=scale * (2 / 8) ** 0.5)
         layers += [linear, nn.ReLU()]
     return nn.Sequential(*layers)
@@ -148,7 +148,7 @@ def big(size):
 
 def left_training():
     model = trained(dense()).eval()
-    model[5].train()
+    model[4].train()
     return model
 
 
@@ -159,7 +159,7 @@ SICK = {
     "shared-norm": ("0", lambda: shared(True), lambda: shared(False), {}),
     "called-twice": ("norm", lambda: Twice(True), lambda: Twice(False), {}),
     "signal-lost": ("14", lambda: deep(0.1), lambda: deep(1.0), {}),
-    "training-mode": ("5", left_training, lambda: trained(dense()).eval(), {}),
+    "training-mode": ("4", left_training, lambda: trained(dense()).eval(), {}),
     "live-statistics": ("1", lambda: half_frozen(False), lambda: half_frozen(True), {}),
     "not-finite": ("1", poisoned, lambda: trained(dense()), {}),
     "graph-in-statistics": ("1", with_graph, lambda: trained(dense()), {}),
@@ -370,7 +370,7 @@ def test_random_states_and_a_failing_model_are_put_back(fails):
 def test_findings_are_printed_and_written():
     findings = diagnose(left_training(), X)
     text = as_table(findings)
-    assert text.startswith("ERROR training-mode at '5'")
+    assert text.startswith("ERROR training-mode at '4'")
     assert json.loads(as_json(findings))[0]["code"] == "training-mode"
     assert as_table([]) == "Nothing found."
 

@@ -154,6 +154,8 @@ class _Flow(TorchFunctionMode):
         self.maker: dict[int, tuple[str, str]] = {}  # tensor -> kind, name
         self.users: dict[int, int] = {}
         self.drops: dict[int, frozenset[str]] = {}
+        self.asked: dict[str, Tensor] = {}  # norm -> its input
+        self.dropout = ""  # name of the dropout module that runs
 
     def _tensors(self, *values: Any) -> list[Tensor]:
         return [v for v in _pytree.tree_leaves(values) if isinstance(v, Tensor)]
@@ -170,19 +172,17 @@ class _Flow(TorchFunctionMode):
         inputs = self._tensors(args, kwargs)
         drops = frozenset().union(*(self.drops.get(id(t), frozenset()) for t in inputs))
         if func in _DROPOUTS and out is not args[0]:
-            drops |= {"a dropout"} if not self._module_drop else {self._module_drop}
-        for tensor in self._tensors(out):
+            drops |= {self.dropout or "a dropout"}
+        made = self._tensors(out)
+        for tensor in made:
             self.kept.append(tensor)
             self.drops[id(tensor)] = drops
             self.maker.pop(id(tensor), None)
             if func in _PASSES:
                 self.maker[id(tensor)] = ("activation", "")
-        if not getattr(func, "__name__", "").startswith("__get"):  # x.shape is no use
-            for tensor in inputs:
-                self.users[id(tensor)] = self.users.get(id(tensor), 0) + 1
+        for tensor in inputs if made else ():  # x.size() is no use of x
+            self.users[id(tensor)] = self.users.get(id(tensor), 0) + 1
         return out
-
-    _module_drop = ""
 
     def before(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Note what a norm is given."""
@@ -194,8 +194,7 @@ class _Flow(TorchFunctionMode):
         x = self._tensors(inputs)[0]
         seen.before, seen.layer = self.maker.get(id(x), ("other", ""))
         seen.dropouts += tuple(sorted(self.drops.get(id(x), frozenset())))
-        self._asked = getattr(self, "_asked", {})
-        self._asked[self.names[module]] = x
+        self.asked[self.names[module]] = x
 
     def after(self, module: nn.Module, _: Any, out: Any) -> None:
         """Note what made a tensor."""
@@ -212,7 +211,7 @@ class _Flow(TorchFunctionMode):
 
     def settle(self) -> None:
         """Say whether a norm is the one user of its input."""
-        for name, x in getattr(self, "_asked", {}).items():
+        for name, x in self.asked.items():
             self.seen[name].alone = self.users.get(id(x), 0) <= 1
 
 
