@@ -57,3 +57,7 @@ def test_the_library_page_shows_each_public_module_once():
     shown = re.findall(r"automodule:: bnlib\.(\w+)", page)
     assert sorted(shown) == sorted(public)
     assert len(public) == 10
+    modules = pkgutil.iter_modules([str(ROOT / "bnlib" / "pytorch")])
+    page = (ROOT / "appendix" / "pytorch.md").read_text("utf-8")
+    shown = re.findall(r"automodule:: bnlib\.pytorch\.(\w+)", page)
+    assert sorted(shown) == sorted(m.name for m in modules)
