@@ -367,6 +367,21 @@ def test_random_states_and_a_failing_model_are_put_back(fails):
 # --- what is printed ------------------------------------------------------------------
 
 
+def test_a_model_of_two_inputs_is_called_as_told():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.norm = nn.Linear(8, 8), nn.BatchNorm1d(8)
+
+        def forward(self, x, *, scale):
+            return self.norm(self.linear(scale * x))
+
+    data = [{"x": X, "scale": 2.0}]
+    for purpose in ("train", "deploy"):
+        more = {"purpose": purpose, "call": lambda model, batch: model(**batch)}
+        assert ("bias-before-norm", "linear") in found(Two().eval(), data, **more)
+
+
 def test_findings_are_printed_and_written():
     findings = diagnose(left_training(), X)
     text = as_table(findings)

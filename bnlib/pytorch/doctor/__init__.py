@@ -7,7 +7,7 @@ and returns findings. From a shell: ``python -m bnlib.pytorch.doctor``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -71,13 +71,14 @@ def diagnose(
     optimizer: torch.optim.Optimizer | None = None,
     purpose: str | None = None,
     most: int = 16,
+    call: Callable[[nn.Module, Any], Any] | None = None,
 ) -> list[Finding]:
     """Examine a model; parameters, buffers, modes, gradients and random state stay.
 
     Parameters
     ----------
     model : nn.Module
-        Any model with one input.
+        Any model.
     data : Tensor or iterable
         A batch, or a loader of batches; of a tuple or a list the first item is taken.
     optimizer : Optimizer, optional
@@ -87,6 +88,9 @@ def diagnose(
         told, with small batches taken to be for training.
     most : int
         How many batches are looked at, >= 1.
+    call : callable, optional
+        ``call(model, batch)`` runs the model, if it takes something else than the first
+        item of a batch.
 
     Returns
     -------
@@ -102,11 +106,11 @@ def diagnose(
         raise ValueError(f"purpose must be one of {PURPOSES}, got {purpose!r}")
     if most < 1:
         raise ValueError(f"most must be >= 1, got {most}")
-    batches = inputs_of(data, most)
-    sight = look(model, batches, optimizer, purpose, most)
+    batches = inputs_of(data, most, whole=call is not None)
+    sight = look(model, batches, optimizer, purpose, most, call)
     if purpose == "deploy" and sight.norms:
         with untouched(model):
-            sight.pairs = foldable(model, batches[0])
+            sight.pairs = foldable(model, batches[0], call)
     order = [ERROR, WARNING, NOTE]
     found = [
         Finding(code, c.severity, layer, evidence, c.reason, c.fix, f"ch-clinic#{code}")

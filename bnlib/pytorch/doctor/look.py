@@ -255,11 +255,13 @@ def hooked(model: nn.Module, before: Callable, after: Callable) -> Iterator[None
             hook.remove()
 
 
-def inputs_of(data: Any, most: int) -> list[Any]:
+def inputs_of(data: Any, most: int, whole: bool = False) -> list[Any]:
     """Return the first batches: of a tensor itself, of a loader its first items."""
     if isinstance(data, Tensor):
         return [data]
-    batches = [b[0] if isinstance(b, tuple | list) else b for b in islice(data, most)]
+    batches = list(islice(data, most))
+    if not whole:
+        batches = [b[0] if isinstance(b, tuple | list) else b for b in batches]
     if not batches:
         raise ValueError("expected a batch or a loader with batches, got an empty one")
     return batches
@@ -280,13 +282,15 @@ def look(
     optimizer: torch.optim.Optimizer | None = None,
     purpose: str | None = None,
     most: int = 16,
+    call: Callable[[nn.Module, Any], Any] | None = None,
 ) -> Sight:
     """Run a model on some batches and return what its norms were given."""
     names = {m: name or type(m).__name__ for name, m in model.named_modules()}
     norms = {names[m]: m for m in names if isinstance(m, _BatchNorm)}
     seen: dict[str, Seen] = {}
     spreads: list[float] = []
-    batches = inputs_of(data, most)
+    batches = inputs_of(data, most, whole=call is not None)
+    run = call or (lambda model, x: model(x))
 
     def measure(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
@@ -305,12 +309,12 @@ def look(
             module.training = not isinstance(module, _BatchNorm)
         flow = _Flow(names, seen)
         with hooked(model, flow.before, flow.after), flow:
-            model(batches[0])
+            run(model, batches[0])
         flow.settle()
         for module in names:
             module.training = False
         for number, batch in enumerate(batches):
             after = spread if number == 0 else (lambda *_: None)
             with hooked(model, measure, after):
-                model(batch)
+                run(model, batch)
     return Sight(model, norms, seen, spreads, len(batches), optimizer, purpose)

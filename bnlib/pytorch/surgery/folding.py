@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -127,11 +128,16 @@ def fold(model: nn.Module, example: Tensor, *, tolerance: float = 1e-4) -> nn.Mo
     return copied
 
 
-def foldable(model: nn.Module, example: Tensor) -> list[tuple[str, str]]:
+def foldable(
+    model: nn.Module,
+    example: Any,
+    call: Callable[[nn.Module, Any], Any] | None = None,
+) -> list[tuple[str, str]]:
     """Return the names of layers and batch norms that can be folded, in pairs.
 
     The input of the norm is the output of the layer, both run once, and neither is
-    used at two places. Buffers, modes and hooks are left as they were.
+    used at two places. Buffers, modes and hooks are left as they were. ``call(model,
+    example)`` runs a model that takes something else than one tensor.
     """
     outputs: dict[int, tuple[str, Any]] = {}  # the tensor is kept, so its id is too
     pairs: list[tuple[str, str]] = []
@@ -154,7 +160,7 @@ def foldable(model: nn.Module, example: Tensor) -> list[tuple[str, str]]:
         for module in modes:
             module.training = False
         with torch.no_grad():
-            model(example)
+            model(example) if call is None else call(model, example)
     finally:
         for module, mode in modes.items():
             module.training = mode
