@@ -24,9 +24,12 @@ document.addEventListener("DOMContentLoaded", () => {
   const each = (name) => [...new Set(rows.map((row) => row[name]))];
 
   function labelled(words, control) {
+    const box = document.createElement("span");
     const label = document.createElement("label");
-    label.append(words + " ", control);
-    return label;
+    label.textContent = words + " ";
+    label.htmlFor = control.id = "ledger-" + words.toLowerCase();
+    box.append(label, control);
+    return box;
   }
   function choice(words, options) {
     const select = document.createElement("select");
