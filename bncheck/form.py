@@ -319,7 +319,7 @@ def fetch(outcome: Outcome, item: int | str) -> Any:
         value = outcome.outputs.get(0)
         return value.get(key) if isinstance(value, dict) else None
     value = outcome.after.get(int(argument.removeprefix("arg")))
-    if key == GAPS:  # nan is not nan, so gaps are told apart from numbers as inf
+    if key == GAPS and isinstance(value, np.ndarray):  # nan is not nan, inf is inf
         return np.where(np.isnan(value), np.inf, value)
     return value.get(key) if key and isinstance(value, dict) else value
 
