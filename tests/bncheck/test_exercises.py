@@ -114,6 +114,17 @@ def test_wrong_and_near_answers_are_told_apart(path, exercise):
         assert len(set(sentences)) == len(sentences), "different faults, same sentence"
 
 
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.name[:2])
+def test_a_page_says_that_inputs_stay_as_they_are(path):
+    cells = load(path).cells
+    code = next(i for i, c in enumerate(cells) if re.search(r"\(code, \d", c.source))
+    stub = next(i for i in range(code, len(cells)) if cells[i].cell_type == "code")
+    while "exercise" not in notebooks.tags(cells[stub]):
+        stub += 1
+    asked = "\n".join(cell.source for cell in cells[code : stub + 1])
+    assert "leave the inputs as they are" in asked.lower()
+
+
 def questions() -> dict:
     found = {}
     for chapter in {path.name[:2] for path in chapters()}:
