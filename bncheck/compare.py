@@ -115,7 +115,14 @@ def where_it_differs(expect: Expect, got: Any, when: str, table: str = "told") -
     where = np.unravel_index(np.argmax(difference), difference.shape)
     place = ", ".join(str(int(i)) for i in where)
     name = ("differs", "differs-at-feature", "differs-at-index")[min(value.ndim, 2)]
-    return told(name, place=place, mine=float(got[where]), right=value[where])
+    mine, right = apart(float(got[where]), float(value[where]))
+    return told(name, place=place, mine=mine, right=right)
+
+
+def apart(mine: float, right: float) -> tuple[str, str]:
+    """Write two numbers with four digits, or with as many as tell them apart."""
+    texts = ((f"{mine:.{n}g}", f"{right:.{n}g}") for n in range(4, 18))
+    return next((pair for pair in texts if pair[0] != pair[1]), (str(mine), str(right)))
 
 
 def _kind(got: Any) -> str:

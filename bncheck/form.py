@@ -20,6 +20,7 @@ NOTHING_YET, ALMOST = "nothing yet", "almost"
 NOT_YET, CORRECT = "not yet", "correct"
 MARKS = {CORRECT: "✓", ALMOST: "◐", NOT_YET: "✗", NOTHING_YET: "○"}
 Run = Callable[[Sequence[Call]], list[Outcome]]
+GAPS = "gaps"
 MOST_FINDINGS = 30  # of a question: those without points give way
 
 
@@ -37,6 +38,7 @@ class Expect:
         Which call of the check.
     item : int or str
         Position in the result; ``"arg3.running_mean"`` for an argument afterwards,
+        ``"arg0.gaps"`` for an array that holds nan,
         ``"out.weight"`` for an entry of a dict that is returned.
     value : object
         Array, number, True or False.
@@ -317,6 +319,8 @@ def fetch(outcome: Outcome, item: int | str) -> Any:
         value = outcome.outputs.get(0)
         return value.get(key) if isinstance(value, dict) else None
     value = outcome.after.get(int(argument.removeprefix("arg")))
+    if key == GAPS and isinstance(value, np.ndarray):  # nan is not nan, inf is inf
+        return np.where(np.isnan(value), np.inf, value)
     return value.get(key) if key and isinstance(value, dict) else value
 
 

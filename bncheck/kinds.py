@@ -6,6 +6,7 @@ with the same methods, in the grader's worker.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ Verdicts = dict[str, tuple[str, str]]
 RUNS = 2  # of all tests on a pair: what they say must be the same
 MOST_TESTS = 100
 LONGEST_NAME = 60  # of a test, in a sentence
+FEW, SHORT = 3, 8  # arguments, and numbers of an array, that a sentence names
 
 
 class Notebook:
@@ -98,13 +100,57 @@ def _is_test(name: str, value: Any) -> bool:
 # --- answers to a chapter's exercises -------------------------------------------------
 
 
-def judge_function(question: Question, run: Run, paid: Paid) -> Result:
+def judge_function(question: Question, run: Notebook, paid: Paid) -> Result:
     """Judge a function, after a look at whether it is one."""
-    value = _answer(question, run)
-    if value is not None and not isinstance(value, Opaque):
+    value = run.namespace[question.functions[0]]
+    if value is not None and not callable(value):
         text = say("no-function", of="open", kind=type(value).__name__)
         return _told(question, NOT_YET, text)
-    return judge(question, run, paid)
+    result = judge(question, run, paid)
+    if result.state in (CORRECT, NOTHING_YET):
+        return result
+    return _none_for_one(question, value, run) or result
+
+
+def _none_for_one(question: Question, value: Any, run: Run) -> Result | None:
+    """Return what to say where a function returns None for one input, not for all."""
+    always: set[int] | None = None
+    for check in question.checks:
+        (outcome,), (call,) = run(check.calls), check.calls
+        whole = outcome.count == len(call.take) == len(question.results)
+        if outcome.status != "stub" and not (outcome.status == "ok" and whole):
+            continue
+        lacking = {i for i in call.take if outcome.outputs.get(i) is None}
+        if always is not None and lacking - always:
+            told = "none-for" if outcome.status == "stub" else "absent-for"
+            text = say(told, of="open", given=_given(value, call.args))
+            return _told(question, NOT_YET, text)
+        always = lacking
+    return None
+
+
+def _given(function: Callable, args: Sequence[Any]) -> str:
+    """Name the arguments of a call: all of a few, of many those that are no arrays."""
+    try:
+        names = list(inspect.signature(function).parameters)
+        names += [""] * (len(args) - len(names))
+    except (TypeError, ValueError):
+        names = [""] * len(args)
+    shown = [
+        f"{name} = {_written(arg)}" if name else _written(arg)
+        for name, arg in zip(names, args, strict=False)
+        if len(args) <= FEW or not isinstance(arg, np.ndarray)
+    ]
+    return ", ".join(shown)
+
+
+def _written(arg: Any) -> str:
+    """Write an argument: a short array with its numbers, others by their shape."""
+    if not isinstance(arg, np.ndarray):
+        return repr(arg)
+    if arg.ndim == 1 and arg.size <= SHORT:
+        return f"[{', '.join(f'{v:.4g}' for v in arg.tolist())}]"
+    return f"an array of shape {arg.shape}"
 
 
 def judge_number(question: Question, run: Run, paid: Paid) -> Result:

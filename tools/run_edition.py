@@ -41,6 +41,10 @@ IMPORTED = ("numpy", "matplotlib", "scikit-learn", "pooch")  # by the pages
 READ_BY_PAGES = ("experiments", "frameworks")
 GONE = ("colab",)  # the edition has a cell of its own for that
 FOLDED_CODE = ("hide-input", "hide-cell")
+GUESS = re.compile(r"^:::\{admonition\} Predict first\n.*?(?=\n:::$)", re.S | re.M)
+AFTER_IT = re.compile(r"^(\*\*What to notice|#+ )", re.M)  # the answer is told there
+ASKED = "Guess first. Then run the cells below: their outputs are left out here."
+TEX = {r"\beta": "β", r"\gamma": "γ", r"\eta": "η", r"\rho": "ρ", r"\,": " ", "'": "′"}
 SETUP = """\
 # Run this cell first: it finds the book's packages, or installs them.
 import importlib.util
@@ -70,7 +74,14 @@ README = """\
 
 Open `{first}` first, and run its cells from the top.
 Each notebook runs by itself. Exercises have their check under them; hints unfold.
+Under "Predict first" the outputs are left out: guess, then run the cells.
 What you write is yours: a new edition is laid beside it and never over it.
+
+Beside the chapters, in reading order:
+
+{pages}
+The glossary stands in the text: rest the mouse on an underlined word.
+Notation, the pages on `bnlib` and the list of sources are on the site only.
 
 To run them you need Python 3.11 or newer and Jupyter:
 
@@ -142,7 +153,22 @@ def glossary() -> Iterator[tuple[str, str]]:
     for entry in re.split(r"\n\s*\n", body[1].strip()):
         words, _, meaning = entry.partition("\n  ")
         for word in words.split("\n"):
-            yield word.strip().lower(), " ".join(meaning.split())
+            yield word.strip().lower(), without_tex(" ".join(meaning.split()))
+
+
+def without_tex(text: str) -> str:
+    """Write the formulas of a definition in plain characters, for a tooltip."""
+
+    def plain(found: re.Match[str]) -> str:
+        made = re.sub(r"\\sqrt\{(.*)\}", r"√(\1)", found[1])
+        made = re.sub(r"\\text\{([^{}]*)\}", r"\1", made)
+        for tex, character in TEX.items():
+            made = made.replace(tex, character)
+        if re.search(r"[\\{}^_]", made):
+            raise ValueError(f"no plain characters for ${found[1]}$ in the glossary")
+        return made.replace("-", "−")
+
+    return re.sub(r"\$([^$]+)\$", plain, text)
 
 
 def bibliography() -> Iterator[tuple[str, list[str]]]:
@@ -187,12 +213,14 @@ def convert(page: str, index: Index, solutions: bool = True) -> nbformat.Noteboo
     """Return the notebook of a page in the run edition."""
     plain = PlainText(index, place_of(page), solutions)
     made = nbformat.v4.new_notebook(metadata=METADATA)
-    started = False
+    started = guessing = False
     for cell in cells_of(page):
         if set(GONE) & set(tags(cell)):
             continue
         if cell.cell_type == "markdown":
-            if text := plain(cell.source):
+            guessing = asks_for_a_guess(cell.source, guessing)
+            source = GUESS.sub(lambda box: f"{box[0]}\n\n{ASKED}", cell.source)
+            if text := plain(source):
                 made.cells.append(nbformat.v4.new_markdown_cell(text))
             continue
         if any("text/html" in out.get("data", {}) for out in cell.outputs):
@@ -201,9 +229,19 @@ def convert(page: str, index: Index, solutions: bool = True) -> nbformat.Noteboo
         if not started:
             started = True
             made.cells.append(setup_cell())
-        made.cells += code_cells(cell, plain)
+        new = code_cells(cell, plain)
+        if guessing:
+            new[0].update(outputs=[], execution_count=None)
+        made.cells += new
     set_ids(made)
     return made
+
+
+def asks_for_a_guess(text: str, guessing: bool) -> bool:
+    """Say whether the outputs below a text would give away what a reader guesses."""
+    boxes = list(GUESS.finditer(text))
+    rest = text[boxes[-1].end() :] if boxes else text
+    return (guessing or bool(boxes)) and not AFTER_IT.search(rest)
 
 
 def setup_cell() -> nbformat.NotebookNode:
@@ -364,6 +402,16 @@ def notebook_pages() -> list[str]:
     return [page for page in toc_pages() if (ROOT / f"{page}.ipynb").exists()]
 
 
+def page_list() -> str:
+    """Return the pages of the appendix as lines of the README."""
+    made = ""
+    for page in notebook_pages():
+        if page.startswith("appendix/"):
+            title = re.findall(r"^# (.+)$", cells_of(page)[0].source, re.M)[0]
+            made += f"- `{Path(page).name}.ipynb`: {title}\n"
+    return made
+
+
 def build(out: Path, solutions: bool = True) -> list[Path]:
     """Make the edition in a folder that is made anew, and return its notebooks."""
     index = make_index()
@@ -380,7 +428,7 @@ def build(out: Path, solutions: bool = True) -> list[Path]:
     # Binder reads it; the wheel names what it needs.
     (out / "requirements.txt").write_text(f"./{wheel_name()}\n", "utf-8")
     words = {"title": "Batch Normalization", "first": made[0].name}
-    words |= {"wheel": wheel_name(), "site": site_address()}
+    words |= {"wheel": wheel_name(), "site": site_address(), "pages": page_list()}
     (out / "README.md").write_text(README.format(**words), "utf-8")
     return made
 

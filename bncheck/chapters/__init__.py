@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.calls import Call
-from bncheck.form import Check, Expect, Question
+from bncheck.form import GAPS, Check, Expect, Question
 from bncheck.says import read, say
 from bncheck.spec import Right
 
@@ -94,7 +94,7 @@ def function(
         call = (name, *arguments)
         numbers = enumerate(arguments)
         held = ((i, a) for i, a in numbers if isinstance(a, np.ndarray))
-        arrays = [f"arg{i}" for i, a in held if not np.isnan(a).any()]  # nan is not nan
+        arrays = [f"arg{i}" + f".{GAPS}" * bool(np.isnan(a).any()) for i, a in held]
         kept = {argument: argument for argument in arrays}
         given = {result: i for i, result in enumerate(results)}
         if kept:

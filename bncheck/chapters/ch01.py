@@ -28,6 +28,11 @@ BOTH = "both = np.concatenate([train, test])\nmean = np.nanmean(both, 0)"
 OWN = "np.where(np.isnan(test), np.nanmean(test, 0), test)"
 SPREAD = "np.where(np.nanstd(test, 0) > 0, np.nanstd(test, 0), 1.0)"
 STANDARDISE = Right(standardise, says=SAYS["1.2"], mistakes=[
+    M("gaps-left", KNOWN, "known = train", NEW, "new = test"),
+    M("gaps-left-in-test", NEW, "new = test", of="gaps-left"),
+    M("gaps-left-in-train", KNOWN, "known = train", of="gaps-left"),
+    M("plain", MEAN, "mean = train.mean(0)"),  # and a std of nan gives the same
+    M("plain-std", STD, "std = train.std(0)", of="plain"),
     M("filled-first", STD, f"std = {FILLED}.std(0)", near=True),
     M("zeros-first", MEAN, "mean = np.nan_to_num(train).mean(0)",
       STD, "std = np.nan_to_num(train).std(0)", KNOWN, "known = np.nan_to_num(train)",
@@ -101,7 +106,7 @@ def exercises() -> dict[str, Question]:
         "1.1": number(SAYS["1.1"], 1e-6, known={
             "root": 1e-3, "wrong-way": 1e6, "both": 1e3, "no-change": 1.0}),
         "1.2": function(STANDARDISE, ("train", "test"), two_sets()),
-        "1.3": function(LIMIT, ("the rate",), features()),
+        "1.3": function(LIMIT, ("rate",), features()),
         "1.4": number(SAYS["1.4"], 99 / 101, rtol=5e-4, almost=0.03, known={
             "ratio-199": 0.99, "negative": -99 / 101}),
     }  # fmt: skip

@@ -28,6 +28,8 @@ WEIGHTED = Right(weighted, says=SAYS["3.2"], mistakes=[
     M("eps-outside-root", ROOT, "np.sqrt(var) + eps", near=True),
     M("no-eps", ROOT, "np.sqrt(var)", near=True),
     M("no-affine", OUT, "x_hat", near=True),
+    M("no-beta", OUT, "gamma * x_hat", near=True),
+    M("no-gamma", OUT, "x_hat + beta", near=True),
     M("sample-variance", VAR, "var = w @ (x - mu) ** 2 / (w.sum() - 1)", near=True),
     M("unweighted", SHARES, "np.ones(len(x)) / len(x)"),
     M("divisor-m", SHARES, "w / len(w)"),
@@ -35,6 +37,8 @@ WEIGHTED = Right(weighted, says=SAYS["3.2"], mistakes=[
     M("output-weighted", OUT, "w[:, None] * (gamma * x_hat + beta)"),
     M("input-weighted", MEAN, "x = w[:, None] * x\nmu = x.mean(0)",
       VAR, "var = x.var(0)"),
+    M("axis", MEAN, "mu = x.mean(1, keepdims=True)",
+      VAR, "var = x.var(1, keepdims=True)"),
     M("variance-not-root", ROOT, "var + eps"),
     M("not-centred", "(x - mu) / np.sqrt(var + eps)", "x / np.sqrt(var + eps)"),
     M("gamma-beta-swapped", OUT, "beta * x_hat + gamma"),
@@ -69,6 +73,9 @@ SHARE, BETWEEN = "m1 / (m1 + m2)", "share * var1 + (1 - share) * var2 + between"
 MERGE = Right(merge, says=SAYS["3.4"], mistakes=[
     M("equal-parts", SHARE, "0.5", near=True),
     M("sample-variance", BETWEEN, f"({BETWEEN}) / (1 - 1 / (m1 + m2))", near=True),
+    M("no-square", "(mu1 - mu2) ** 2", "np.abs(mu1 - mu2)"),
+    M("no-square-signed", "(mu1 - mu2) ** 2", "(mu1 - mu2)", of="no-square"),
+    M("deviation", BETWEEN, f"np.sqrt({BETWEEN})"),
     M("no-between", BETWEEN, "share * var1 + (1 - share) * var2"),
     M("plain-averages", SHARE, "0.5", BETWEEN, "(var1 + var2) / 2"),
 ])  # fmt: skip

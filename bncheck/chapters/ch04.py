@@ -43,6 +43,8 @@ REPAIRED = Right(repaired, says=SAYS["4.2"], mistakes=[
     M("batch-only", MEAN, "mu", VAR, "stored"),
     M("old-kept-whole", MEAN, "mean + rho * mu", VAR, "var + rho * stored"),
     M("deviation", STORED, "x.std(0, ddof=1)"),
+    M("no-eps", "np.sqrt(sigma2 + eps)", "np.sqrt(sigma2)", near=True),
+    M("eps-outside-root", "np.sqrt(sigma2 + eps)", "np.sqrt(sigma2) + eps", near=True),
 ])  # fmt: skip
 
 
@@ -73,6 +75,7 @@ def fold(W, b, mean, var, gamma, beta, eps):
 WEIGHT, BIAS, ROOT = "s[:, None] * W", "s * (b - mean) + beta", "np.sqrt(var + eps)"
 FOLD = Right(fold, says=SAYS["4.3"], mistakes=[
     M("eps-outside-root", ROOT, "np.sqrt(var) + eps", near=True),
+    M("no-eps", ROOT, "np.sqrt(var)", near=True),
     M("bias-unscaled", BIAS, "b - s * mean + beta", near=True),
     M("bias-lost", BIAS, "beta - s * mean"),
     M("mean-lost", BIAS, "s * b + beta"),

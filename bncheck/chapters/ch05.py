@@ -66,6 +66,7 @@ CENTRING = Right(centring, says=SAYS["5.4"], mistakes=[
     M("constant", "dy - dy.mean(0)", "dy.copy()"),
     M("sum", "dy - dy.mean(0)", "dy - dy.sum(0)"),
     M("rows", "dy - dy.mean(0)", "dy - dy.mean(1, keepdims=True)"),
+    M("everything", "dy - dy.mean(0)", "dy - dy.mean()"),
     M("mean-of-beta", "dbeta = dy.sum(0)", "dbeta = dy.mean(0)", near=True),
 ])  # fmt: skip
 

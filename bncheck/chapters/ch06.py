@@ -32,6 +32,11 @@ SOUNDS = Right(normalize_sounds, says=SAYS["6.2"], mistakes=[
     M("divisor", COUNT, "x[:, 0].size"),
     M("each-sound", MEAN, EACH, VAR, EACH_VAR),
     M("mean-of-means", MEAN, f"({EACH}).mean(0, keepdims=True)"),
+    M("mean-of-means-both", MEAN, f"({EACH}).mean(0, keepdims=True)",
+      VAR, f"({EACH_VAR}).mean(0, keepdims=True)", of="mean-of-means"),
+    M("mean-of-means-own", MEAN, f"({EACH}).mean(0, keepdims=True)", VAR,
+      f"(((x - {EACH}) * real) ** 2 / lengths[:, None, None])"
+      ".sum(2, keepdims=True).mean(0, keepdims=True)", of="mean-of-means"),
     M("all-channels", MEAN, "(x * real).sum() / (count * x.shape[1])",
       VAR, "(away**2).sum() / (count * x.shape[1])"),
     M("variance-of-padding", AWAY, "x * real - mean", OUT,
@@ -69,6 +74,7 @@ BRANCHES = Right(one_convolution, says=SAYS["6.3"], mistakes=[
     M("all-places", MIDDLE, "total[channels, channels] += s2[:, None, None]"),
     M("corner", MIDDLE, "total[channels, channels, 0, 0] += s2"),
     M("both-scaled", MIDDLE, "total[channels, channels, 1, 1] += s1 * s2"),
+    M("set", MIDDLE, "total[channels, channels, 1, 1] = s2"),
     M("slope-of-one", MIDDLE, "total[channels, channels, 1, 1] += 1"),
     M("input-channels", SCALED, "s1[None, :, None, None] * weight"),
     M("one-offset", "c1 + c2", "c1 + 0 * c2", near=True),
@@ -89,7 +95,7 @@ def exercises() -> dict[str, Question]:
         "6.1": number(SAYS["6.1"], np.sqrt(positions / worth), rtol=5e-3, known={
             "variance": positions / worth, "turned": np.sqrt(worth / positions),
             "batch": np.sqrt(positions), "turned-variance": worth / positions}),
-        "6.2": function(SOUNDS, ("the output",), sounds()),
-        "6.3": function(BRANCHES, ("the weight", "the bias"), branches()),
+        "6.2": function(SOUNDS, ("output",), sounds()),
+        "6.3": function(BRANCHES, ("weight", "bias"), branches()),
         "6.4": choice(SAYS["6.4"], "a"),
     }  # fmt: skip

@@ -45,6 +45,6 @@ def exercises() -> dict[str, Question]:
     return {
         "7.1": number(SAYS["7.1"], 8.0, rtol=0.02, known={
             "one-layer": 2.0, "added": 6.0, "variance": 64.0, "no-root": 64_000.0}),
-        "7.2": function(LASTING, ("the step",), curves()),
+        "7.2": function(LASTING, ("step",), curves()),
         "7.3": choice(SAYS["7.3"], "a", near=("c",)),
     }  # fmt: skip

@@ -62,7 +62,7 @@ def exercises() -> dict[str, Question]:
         "16.1": number(SAYS["16.1"], 0.1**3, rtol=1e-3, almost=0.1, known={
             "right-port": 0.9**3, "one": 0.1, "two": 0.01, "new": 1 - 0.1**3}),
         "16.2": function(UNKNOWN, ("centre", "spread", "keep"), layers()),
-        "16.3": function(MEMORY, ("the setting",), [
+        "16.3": function(MEMORY, ("setting",), [
             (0.1, 60, 30), (0.3, 8, 32), (0.05, 100, 1)]),
         "16.4": choice(SAYS["16.4"], "c"),
     }  # fmt: skip

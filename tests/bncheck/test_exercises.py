@@ -107,6 +107,79 @@ def test_wrong_and_near_answers_are_told_apart(path, exercise):
         near = judge(path, exercise, given["near"])
         assert near.state == "almost", near
         sentences.append(near.sentence)
+    for source, words in given.get("named", {}).items():
+        assert words in judge(path, exercise, source).sentence, source
     assert all(len(sentence.split()) >= 3 for sentence in sentences)
     if exercise.kind == "code":
         assert len(set(sentences)) == len(sentences), "different faults, same sentence"
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.name[:2])
+def test_a_page_says_that_inputs_stay_as_they_are(path):
+    cells = load(path).cells
+    code = next(i for i, c in enumerate(cells) if re.search(r"\(code, \d", c.source))
+    stub = next(i for i in range(code, len(cells)) if cells[i].cell_type == "code")
+    while "exercise" not in notebooks.tags(cells[stub]):
+        stub += 1
+    asked = "\n".join(cell.source for cell in cells[code : stub + 1])
+    assert "leave the inputs as they are" in asked.lower()
+
+
+def questions() -> dict:
+    found = {}
+    for chapter in {path.name[:2] for path in chapters()}:
+        module = importlib.import_module(f"bncheck.chapters.ch{chapter}")
+        found |= module.exercises()
+    return found
+
+
+def test_no_sentence_says_the_state_again():
+    doubled = re.compile(r"(correct|right|almost|close|not yet)[.:]", re.I)
+    told = [
+        (key, text)
+        for key, asked in questions().items()
+        for text in (asked.right, *asked.sentences.values())
+    ]
+    assert len(told) > 100
+    assert [(key, text) for key, text in told if doubled.match(text)] == []
+
+
+def test_what_a_function_returns_has_a_name_without_an_article():
+    results = [(key, r) for key, asked in questions().items() for r in asked.results]
+    assert len(results) > 10
+    assert [r for r in results if re.match(r"(the|a|an) ", r[1])] == []
+
+
+NAN = """\
+def standardise(train, test):
+    mean, std = {mean}(train, axis=0), {std}(train, axis=0)
+    std = np.where({flat}, 1.0, std)
+    filled = [np.where(np.isnan(z), mean, z) for z in (train, test)]
+    filled = {filled}
+    return tuple((z - mean) / std for z in filled)
+"""
+RIGHT = {
+    "mean": "np.nanmean",
+    "std": "np.nanstd",
+    "flat": "std == 0",
+    "filled": "filled",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "Both sets meet"),
+        ({"filled": "[train, test]"}, "The gaps are still nan"),
+        ({"filled": "[filled[0], test]"}, "The gaps of test are still nan"),
+        ({"filled": "[train, filled[1]]"}, "The gaps of train are still nan"),
+        ({"mean": "np.mean"}, "np.nanmean and np.nanstd leave gaps out"),
+        ({"mean": "np.mean", "std": "np.std"}, "np.nanmean and np.nanstd"),
+        ({"std": "np.std"}, "np.nanmean and np.nanstd leave gaps out"),
+        ({"std": "np.std", "flat": "~(std > 0)"}, "np.nanstd leaves the gaps out"),
+    ],
+)
+def test_a_nan_that_is_left_has_its_cause(change, words):
+    space = {"np": np}
+    exec(NAN.format(**(RIGHT | change)), space)
+    assert words in bncheck.feedback("1.2", space["standardise"]).sentence

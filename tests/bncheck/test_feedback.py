@@ -7,9 +7,9 @@ import pytest
 
 import bncheck
 from bncheck.chapters import choice, function, number
-from bncheck.compare import close, where_it_differs
+from bncheck.compare import apart, close, where_it_differs
 from bncheck.form import ALMOST, CORRECT, MARKS, NOT_YET, NOTHING_YET, Expect, Paid
-from bncheck.kinds import KINDS, Notebook
+from bncheck.kinds import KINDS, Notebook, _given
 from bncheck.spec import Right, mistake
 
 
@@ -123,7 +123,10 @@ CENTRE = Right(centre, says=SAYS, mistakes=[
         (lambda x: "five", NOT_YET, "str"),
         (lambda x, y: x, NOT_YET, "TypeError"),
         (broken, NOT_YET, "IndexError: axis 3"),
-        (3.5, NOT_YET, "float"),
+        (3.5, NOT_YET, "got float. Give its name alone, without brackets"),
+        ((X, X[:2]), NOT_YET, "got tuple. Give its name alone, without brackets"),
+        (centre(X), NOT_YET, "got ndarray. Give its name alone, without brackets"),
+        (lambda x: centre(x) * (1 + 2e-6), NOT_YET, "instead of"),
     ],
 )
 def test_a_function(answer, state, words):
@@ -132,6 +135,91 @@ def test_a_function(answer, state, words):
     assert result.state == state
     assert words in result.sentence
     np.testing.assert_array_equal(X, before)
+
+
+HOLES = np.where(X > 1, np.nan, X)
+assert np.isnan(HOLES).any()
+
+
+def filled(x):
+    return np.where(np.isnan(x), 0.0, x)
+
+
+def filled_in_place(x):
+    x[np.isnan(x)] = 0.0
+    return x
+
+
+def moved_in_place(x):
+    y = filled(x)
+    x += 1.0
+    return y
+
+
+@pytest.mark.parametrize("answer", [filled_in_place, moved_in_place])
+def test_an_input_with_gaps_may_not_be_changed_either(answer):
+    asked = function(Right(filled, says={"right": "Yes."}), ("y",), [(HOLES,)])
+    assert judge(asked, filled).state == CORRECT
+    result = judge(asked, answer)
+    assert result.state == ALMOST
+    assert "changes its input. Make a new array first" in result.sentence
+
+
+@pytest.mark.parametrize(
+    ("mine", "right", "told"),
+    [
+        (1.5, 2.5, ("1.5", "2.5")),
+        (1.37822, 1.37831, ("1.3782", "1.3783")),
+        (1.0, 1.0 + 1e-9, ("1", "1.000000001")),
+        (0.1 + 0.2, 0.3, ("0.30000000000000004", "0.29999999999999999")),
+        (np.inf, 3.0, ("inf", "3")),
+    ],
+)
+def test_two_numbers_that_differ_are_told_with_digits_that_differ(mine, right, told):
+    assert apart(mine, right) == told
+
+
+def where_it_stands(step, accuracy):
+    below = np.flatnonzero(accuracy < 0.5)
+    at = below[-1] + 1 if len(below) else 0
+    return float(step[at]) if at < len(step) else np.inf
+
+
+def test_none_for_one_input_is_told_with_that_input():
+    right = Right(where_it_stands, says={"right": "Yes."})
+    step = np.array([1.0, 2.0])
+    inputs = [(step, np.array([0.25, 0.75])), (step, np.array([0.75, 0.25]))]
+    asked = function(right, ("step",), inputs)
+
+    def answer(steps, accuracy):
+        found = where_it_stands(steps, accuracy)
+        return found if found < np.inf else None
+
+    told = judge(asked, answer)
+    assert told.state == NOT_YET
+    assert told.sentence == (
+        "Your function returned None for steps = [1, 2], accuracy = [0.75, 0.25]."
+    )
+    assert judge(asked, lambda *given: None).state == NOTHING_YET
+
+
+def test_a_result_that_is_none_for_one_input_only():
+    right = Right(moments, says={"right": "Yes.", "mistakes": {}})
+    asked = function(right, ("mu", "var"), [(X,), (X[:2, :2],)])
+    told = judge(asked, lambda x: (x.mean(0), x.var(0) if len(x) > 2 else None))
+    assert told.sentence == (
+        "A result of your function is None for x = an array of shape (2, 2)."
+    )
+    always = judge(asked, lambda x: (x.mean(0), None))
+    assert always.sentence.startswith("Your var is missing")
+
+
+def test_of_many_arguments_those_are_named_that_are_no_arrays():
+    def f(x, mean, training, rho):
+        return x
+
+    assert _given(f, (X, X[0], False, 0.3)) == "training = False, rho = 0.3"
+    assert _given(max, (X, np.arange(3.0))) == ("an array of shape (5, 3), [0, 1, 2]")
 
 
 def moments(x):

@@ -118,7 +118,68 @@ def test_every_link_leads_somewhere(edition):
     assert count > 100
 
 
+def test_a_tooltip_has_no_formula(edition):
+    titles = {
+        title
+        for _, text in texts(edition)
+        for title in re.findall(r'<abbr title="([^"]*)"', text)
+    }
+    assert [t for t in titles if re.search(r"[$\\{}]", t)] == []
+    assert any("√(2 / inputs)" in t for t in titles)
+    assert run_edition.without_tex("a $m - 1$, b $\\rho$") == "a m − 1, b ρ"
+    with pytest.raises(ValueError, match="no plain characters"):
+        run_edition.without_tex("$\\frac{1}{2}$")
+
+
+def test_the_folder_says_what_is_in_it(edition):
+    told = (edition / "README.md").read_text("utf-8")
+    others = [name for name in PAGES if not name[0].isdigit()]
+    assert others
+    assert [name for name in others if f"`{name}.ipynb`: " not in told] == []
+
+
 # --- cells ----------------------------------------------------------------------------
+
+
+def test_outputs_that_a_reader_guesses_are_left_out(edition):
+    asked = hidden = shown = 0
+    for path in sorted(edition.glob("*.ipynb")):
+        below = False
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                _, box, rest = cell.source.rpartition("> **Predict first**")
+                asked += bool(box)
+                if box:
+                    assert run_edition.ASKED in rest
+                told = re.search(r"^(#+ |\*\*What to notice)", rest, re.M)
+                below = (below or bool(box)) and not told
+            elif below:
+                hidden += 1
+                assert cell.outputs == [], (path.name, cell.source)
+                assert cell.execution_count is None
+            else:
+                shown += bool(cell.outputs)
+    pages = [run_edition.cells_of(page) for page in run_edition.notebook_pages()]
+    boxes = sum(c.source.count("} Predict first\n") for cells in pages for c in cells)
+    assert asked == boxes > 20
+    assert hidden > asked
+    assert shown > asked
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "after"),
+    [
+        (":::{admonition} Predict first\n:class: tip\nWhich?\n:::", False, True),
+        ("**What to notice.**\n\n:::{admonition} Predict first\nA?\n:::", True, True),
+        (":::{admonition} Predict first\nA?\n:::\nThe code follows.", False, True),
+        ("Some words.", True, True),
+        ("Some words.", False, False),
+        ("**What to notice** in the figure:", True, False),
+        ("Right.\n\n## Go on", True, False),
+    ],
+)
+def test_where_a_guess_begins_and_ends(text, before, after):
+    assert run_edition.asks_for_a_guess(text, before) is after
 
 
 def test_figures_have_their_captions_and_checks_stand_under_stubs(edition):
@@ -129,10 +190,11 @@ def test_figures_have_their_captions_and_checks_stand_under_stubs(edition):
             shows = any(
                 "image/svg+xml" in o.get("data", {}) for o in cell.get("outputs", [])
             )
+            told = below and re.search(r"\*\*Fig\. \d+\.\d+\.\*\*", below.source)
+            if told and cell.cell_type == "code":  # where one guesses it comes later
+                captions += 1
+                shows = shows or not cell.outputs
             pictures += shows
-            captions += shows and bool(
-                re.search(r"\*\*Fig\. \d+\.\d+\.\*\*", below.source)
-            )
             if "exercise" in cell.metadata.get("tags", []):
                 stubs += 1
                 assert "check" in below.metadata["tags"], path.name

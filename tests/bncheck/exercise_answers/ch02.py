@@ -29,6 +29,12 @@ ANSWERS = {
             LOOP.format("(x[own] - x[own].mean(axis=0)) / x.std(axis=0)"),
             LOOP.format("(x[own] - x[own].mean()) / x[own].std()"),
         ],
+        "named": {
+            LOOP.format("(x[own] - x[own].mean(0)) / (x[own].std(0) + 1e-5)"): "an eps",
+            LOOP.format(
+                "(x[own] - x[own].mean(0)) / np.sqrt(x[own].var(0) + 1e-5)"
+            ): "an eps",
+        },
         "near": "def standardise_by_domain(x, domain):\n"
         "    parts = [x[domain == k] for k in np.unique(domain)]\n"
         "    return np.concatenate([(p - p.mean(0)) / p.std(0) for p in parts])\n",
@@ -42,6 +48,11 @@ ANSWERS = {
             ),
         ],
         "near": BATCH.format(".sum(axis=1).mean()", "target**2", "int(m)"),
+        "named": {
+            BATCH.format(
+                ".sum() / (len(g) - 1)", "target**2", "int(np.ceil(m))"
+            ): "is n - 1",
+        },
     },
     "2.4": {"wrong": ["answer_2_4 = 'b'"], "near": "answer_2_4 = 'a'"},
 }

@@ -11,6 +11,11 @@ def weighted(x, w, gamma, beta, eps):
 SHARE, MEAN, OUT = "w / w.sum()", "share @ x", "gamma * x_hat + beta"
 VAR = "share @ (x - mu) ** 2"
 MERGE = "def merge(mu1, var1, m1, mu2, var2, m2):\n"
+MERGED = (
+    MERGE + "    s = m1 / (m1 + m2)\n"
+    "    var = s * var1 + (1 - s) * var2 + s * (1 - s) * {}\n"
+    "    return s * mu1 + (1 - s) * mu2, var{}\n"
+)
 
 ANSWERS = {
     "3.1": {
@@ -27,6 +32,13 @@ ANSWERS = {
             "    return gamma * (x - x.mean(0)) / np.sqrt(x.var(0) + eps) + beta\n",
         ],
         "near": WEIGHTED.format(SHARE, MEAN, "((x - mu) ** 2).mean(0)", OUT),
+        "named": {
+            WEIGHTED.format(SHARE, MEAN, VAR, "gamma * x_hat"): "Beta is missing",
+            WEIGHTED.format(SHARE, MEAN, VAR, "x_hat + beta"): "Gamma is missing",
+            WEIGHTED.format(
+                SHARE, "x.mean(1, keepdims=True)", "x.var(1, keepdims=True)", OUT
+            ): "along a row",
+        },
     },
     "3.3": {
         "wrong": ["answer_3_3 = 0.0315", "answer_3_3 = 0.00316"],
@@ -41,6 +53,11 @@ ANSWERS = {
         "near": MERGE + "    mu = (mu1 + mu2) / 2\n"
         "    between = ((mu1 - mu) ** 2 + (mu2 - mu) ** 2) / 2\n"
         "    return mu, (var1 + var2) / 2 + between\n",
+        "named": {
+            MERGED.format("(mu1 - mu2)", ""): "has to be squared",
+            MERGED.format("abs(mu1 - mu2)", ""): "has to be squared",
+            MERGED.format("(mu1 - mu2) ** 2", " ** 0.5"): "standard deviation",
+        },
     },
     "3.5": {"wrong": ["answer_3_5 = 'a'", "answer_3_5 = 'b'", "answer_3_5 = 'c'"]},
 }

@@ -37,6 +37,12 @@ ANSWERS = {
             repaired(TORCH, UNBIASED, "new_mean, new_var = mean, var"),
         ],
         "near": repaired(TORCH, UNBIASED, MOVES),
+        "named": {
+            repaired(TORCH, UNBIASED, STAYS).replace(" + eps", ""): "eps is not used",
+            repaired(TORCH, UNBIASED, STAYS).replace(
+                "np.sqrt(sigma2 + eps)", "(np.sqrt(sigma2) + eps)"
+            ): "outside the root",
+        },
     },
     "4.3": {
         "wrong": [
@@ -49,6 +55,10 @@ ANSWERS = {
         ],
         "near": FOLD + "    s = gamma / (np.sqrt(var) + eps)\n"
         "    return s[:, None] * W, s * (b - mean) + beta\n",
+        "named": {
+            FOLD + "    s = gamma / np.sqrt(var)\n"
+            "    return s[:, None] * W, s * (b - mean) + beta\n": "eps is not used",
+        },
     },
     "4.4": {"wrong": ['answer_4_4 = "b"', 'answer_4_4 = "c"']},
 }

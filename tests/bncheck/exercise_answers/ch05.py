@@ -42,5 +42,6 @@ ANSWERS = {
             CENTRE + "    return dy - dy.mean(1, keepdims=True), dy.sum(0)\n",
         ],
         "near": CENTRE + "    return dy - dy.mean(0), dy.mean(0)\n",
+        "named": {CENTRE + "    return dy - dy.mean(), dy.sum(0)\n": "one mean of all"},
     },
 }

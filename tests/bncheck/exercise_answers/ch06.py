@@ -11,7 +11,8 @@ def normalize_sounds(x, lengths, eps):
 """
 COUNT, OUT = "lengths.sum()", "away / np.sqrt(var + eps)"
 MEAN = "(x * real).sum((0, 2), keepdims=True) / count"
-MEANS = "((x * real).sum(2, keepdims=True) / lengths[:, None, None]).mean(0)"
+OWN = "(x * real).sum(2, keepdims=True) / lengths[:, None, None]"
+MEANS = f"({OWN}).mean(0)"
 BRANCHES = """\
 def one_convolution(weight, s1, c1, s2, c2):
     k = range(len(s1))
@@ -39,6 +40,13 @@ ANSWERS = {
         "near": SOUNDS.format(
             count=COUNT, mean=MEAN, out="(x - mean) / np.sqrt(var + eps)"
         ),
+        "named": {
+            SOUNDS.format(count=COUNT, mean=MEANS, out=OUT).replace(
+                "(away**2).sum((0, 2), keepdims=True) / count",
+                f"(({squares}).sum(2) / lengths[:, None]).mean(0)[:, None]",
+            ): "average the means of the sounds"
+            for squares in ("away**2", f"((x - {OWN}) * real) ** 2")
+        },
     },
     "6.3": {
         "wrong": [
@@ -47,6 +55,9 @@ ANSWERS = {
             BRANCHES.format("total[k, k] += s2[:, None, None]", "c1 + c2"),
         ],
         "near": BRANCHES.format(MIDDLE, "c1"),
+        "named": {
+            BRANCHES.format("total[k, k, 1, 1] = s2", "c1 + c2"): "is lost. Add s2",
+        },
     },
     "6.4": {"wrong": [f'answer_6_4 = "{letter}"' for letter in "bcd"]},
 }
