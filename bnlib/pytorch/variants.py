@@ -3,3 +3,157 @@
 Each takes the place of ``torch.nn.BatchNorm1d`` and keeps its arguments and state. A
 test compares each with a plain slow implementation.
 """
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+# --- unsteady on purpose, and held still ----------------------------------------------
+
+
+class NoisyBatchNorm1d(nn.BatchNorm1d):
+    """Batch norm whose output is shifted and scaled by noise that changes each step.
+
+    In training mode, for each unit, a shift from U(-shift, shift) and a scale from
+    U(1, scale) are drawn anew at each call. Around them each example gets its own:
+    shift + U(-jitter, jitter) and N(scale, jitter). Then y becomes scale * y + shift.
+    In evaluation mode there is no noise.
+
+    Parameters
+    ----------
+    num_features : int
+        Units.
+    shift : float
+        Largest shift of a unit, at least 0.
+    scale : float
+        Largest scale of a unit, at least 1.
+    jitter : float
+        Spread of the single examples around their unit's shift and scale, at least 0.
+    generator : torch.Generator, optional
+        Source of the noise; torch's own if not given.
+    eps, momentum, affine, track_running_stats, dtype
+        As in ``nn.BatchNorm1d``.
+
+    Raises
+    ------
+    ValueError
+        A size of the noise is below its least value, or the input is not (m, d).
+
+    References
+    ----------
+    Santurkar et al. 2018, section 2.1; the sizes 0.5, 1.25 and 0.1 are theirs. Used
+    in: {ref}`ch-smoothness`.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        shift: float = 0.5,
+        scale: float = 1.25,
+        jitter: float = 0.1,
+        generator: torch.Generator | None = None,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, dtype=dtype
+        )
+        if not (shift >= 0 and scale >= 1 and jitter >= 0):
+            raise ValueError(
+                "expected shift and jitter of at least 0 and scale of at least 1, got "
+                f"{shift}, {jitter} and {scale}"
+            )
+        self.shift, self.scale, self.jitter = shift, scale, jitter
+        self.generator = generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize (m, d), and in training mode add the noise."""
+        if x.ndim != 2:
+            raise ValueError(f"expected input of shape (m, d), got {tuple(x.shape)}")
+        y = super().forward(x)
+        if not self.training:
+            return y
+        unit, all_ = (self.num_features,), tuple(y.shape)
+        shift = self.shift * self._uniform(unit, y)  # (d,)
+        scale = 1 + (self.scale - 1) * (self._uniform(unit, y) + 1) / 2
+        shift = shift + self.jitter * self._uniform(all_, y)  # (m, d)
+        scale = scale + self.jitter * torch.randn(
+            all_, generator=self.generator, dtype=y.dtype, device=y.device
+        )
+        return scale * y + shift
+
+    def _uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Draw from U(-1, 1)."""
+        draw = torch.rand(
+            shape, generator=self.generator, dtype=like.dtype, device=like.device
+        )
+        return 2 * draw - 1
+
+    def extra_repr(self) -> str:
+        """Say the sizes of the noise, too."""
+        noise = f"shift={self.shift}, scale={self.scale}, jitter={self.jitter}"
+        return f"{super().extra_repr()}, {noise}"
+
+
+def hold_statistics(model: nn.Module, *inputs: Tensor) -> nn.Module:
+    """Return a copy whose batch norms hold the statistics of one batch as constants.
+
+    On this batch the copy gives what the model gives in training mode, and its loss has
+    the same value; but the statistics no longer follow the weights, so the gradients
+    differ. It is the model without what makes batch norm a function of the batch.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In training mode. It is not changed.
+    *inputs : Tensor
+        What the model takes: one batch.
+
+    Returns
+    -------
+    held : nn.Module
+        A copy in training mode, but for its batch norms, which are in evaluation mode;
+        gamma and beta are still trained.
+
+    Raises
+    ------
+    ValueError
+        The model has no batch norm, or is not in training mode, or one of its batch
+        norms stores no running statistics.
+
+    References
+    ----------
+    Used in: {ref}`ch-smoothness`.
+    """
+    held = copy.deepcopy(model)
+    norms = [m for m in held.modules() if isinstance(m, _BatchNorm)]
+    if not norms:
+        raise ValueError(f"expected a batch norm, got a {type(model).__name__} without")
+    if not all(m.training for m in norms):
+        raise ValueError("expected batch norms in training mode, got evaluation mode")
+    hooks = [m.register_forward_pre_hook(_hold) for m in norms]
+    try:
+        with torch.no_grad():
+            held(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return held
+
+
+def _hold(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Store mean and biased variance of a layer's input, and make it use them."""
+    mean, var = layer.running_mean, layer.running_var
+    if not isinstance(mean, Tensor) or not isinstance(var, Tensor):
+        raise ValueError("expected running statistics, got a layer that stores none")
+    axes = [axis for axis in range(inputs[0].ndim) if axis != 1]
+    mean.copy_(inputs[0].mean(axes))
+    var.copy_(inputs[0].var(axes, correction=0))
+    layer.eval()
