@@ -89,7 +89,7 @@ def restore(model: nn.Sequential, x: Tensor) -> nn.Sequential:
     """
     layers: list[nn.Module] = []
     with torch.no_grad():
-        for layer in model[:-1]:
+        for layer in [*model][:-1]:
             x = layer(x)
             layers.append(layer)
             if isinstance(layer, nn.Linear):
@@ -113,7 +113,7 @@ def measured(model: nn.Sequential, x: Tensor, y: Tensor, lr: float) -> Row:
     def loss() -> Tensor:
         return nn.functional.cross_entropy(model(x), y)
 
-    along = walk_along_gradient(model, loss, lr * np.array(FACTORS))
+    along = walk_along_gradient(model, loss, [lr * f for f in FACTORS])
     hidden = [layer for layer in model if isinstance(layer, nn.Linear)][:-1]
     layers = [hidden[len(hidden) // 2], hidden[-1]]
     shift = internal_covariate_shift(model, loss, lr, layers)

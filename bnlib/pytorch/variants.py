@@ -7,10 +7,13 @@ test compares each with a plain slow implementation.
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+Model = TypeVar("Model", bound=nn.Module)
 
 # --- unsteady on purpose, and held still ----------------------------------------------
 
@@ -102,7 +105,7 @@ class NoisyBatchNorm1d(nn.BatchNorm1d):
         return f"{super().extra_repr()}, {noise}"
 
 
-def hold_statistics(model: nn.Module, *inputs: Tensor) -> nn.Module:
+def hold_statistics(model: Model, *inputs: Tensor) -> Model:
     """Return a copy whose batch norms hold the statistics of one batch as constants.
 
     On this batch the copy gives what the model gives in training mode, and its loss has
