@@ -53,6 +53,6 @@ def exercises() -> dict[str, Question]:
         "8.1": number(SAYS["8.1"], 8.0, rtol=0.01, known={
             "whole": 28.0, "mean-only": 24.0, "x-hat-only": 12.0, "taken": 20.0,
             "no-m": -52.0, "length": 8**0.5}),
-        "8.2": function(PATH, ("the smoothness",), paths()),
+        "8.2": function(PATH, ("smoothness",), paths()),
         "8.3": choice(SAYS["8.3"], "b", near=("a",)),
     }  # fmt: skip

@@ -69,3 +69,34 @@ def test_layer_norm_rescues_as_well_as_exercise_7_3_says(seed):
     assert ends[None] < 0.5
     assert abs(ends["layer"] - ends["batch"]) < 0.02
     assert ends["layer"] > 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_scale_of_the_noise_costs_most_as_exercise_8_3_says(seed):
+    torch = pytest.importorskip("torch")
+    from bnlib.pytorch.variants import NoisyBatchNorm1d  # noqa: PLC0415  needs torch
+    from experiments import nets  # noqa: PLC0415  needs torch
+
+    parts = {"none": (0, 1, 0), "a": (0.5, 1, 0), "b": (0, 1.25, 0), "c": (0, 1, 0.1)}
+    ends = {}
+    for name, sizes in parts.items():
+        noise = torch.Generator().manual_seed(seed)
+        model = nets.mlp(
+            [784, *[100] * 9, 10],
+            np.random.default_rng(seed),
+            norm=lambda n, s=sizes, g=noise: NoisyBatchNorm1d(n, *s, generator=g),
+        )
+        nets.train(
+            model,
+            nets.images("train"),
+            torch.optim.SGD(model.parameters(), 0.03),
+            steps=200,
+            batch_size=60,
+            rng=np.random.default_rng([seed, 1]),
+        )
+        ends[name] = nets.accuracy(model, nets.images("validation"))
+    lost = {name: ends["none"] - end for name, end in ends.items()}
+    assert lost["b"] > 0.07
+    assert lost["b"] > lost["a"] + 0.03
+    assert max(lost["a"], lost["c"]) < 0.07
