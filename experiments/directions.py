@@ -219,6 +219,13 @@ def best_rate(problem: str, condition: float, arm: str, share: float) -> Array:
     return own["rate"].reshape(len(SEEDS), -1)[0][steps.argmin(axis=1)]
 
 
+def left(problem: str, condition: float, arm: str) -> Array:
+    """Return the least share of the first gap left after the last step, per seed."""
+    wanted = {"problem": problem, "condition": condition, "arm": arm}
+    own = rows_where(load("directions", "races"), **wanted)
+    return np.nanmin(own["end"].reshape(len(SEEDS), -1), axis=1)
+
+
 def gained(problem: str, condition: float, arm: str, share: float) -> Array:
     """Return the steps of plain descent over those of an arm, one per seed."""
     plain = fewest(problem, condition, "plain", share)

@@ -21,7 +21,7 @@ With optimizer momentum 0.9 and lr * wd = 0.001 there are three arms: "dropped";
 "growing", the same schedule with the same momentum; and "root": c is the larger root of
 c^2 - (1 + m - lr wd) c + m = 0, the rate is lr * c^(-2t-1), the momentum m / c^2, and
 the first velocity (1 - c) w_0. The root is real when lr wd <= (1 - sqrt(m))^2, here
-0.0026. The exercise of the chapter derives it.
+0.0026. The chapter derives it.
 
 Data. The embedded MNIST subset, 7,000 images to train, batches of 64.
 
