@@ -97,8 +97,7 @@ def scale_invariant(
 def _output_with(model: nn.Module, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
     """Return the output with some weights replaced; nothing of the model changes."""
     buffers = {n: b.clone() for n, b in model.named_buffers()}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with torch.random.fork_rng():  # random layers draw the same numbers each time
         return functional_call(model, buffers | weights, (x,))
 
 
