@@ -136,7 +136,7 @@ def descend(
                 w = w / np.linalg.norm(w, axis=1, keepdims=True)
             else:
                 length = length - rates * along
-    losses = np.transpose(losses)
+    losses = np.transpose(losses)  # type: ignore[assignment]
     return np.where(np.isfinite(losses), losses, np.inf)
 
 

@@ -44,6 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,8 +104,8 @@ def descent(
     @torch.no_grad()
     def update(step: int, weights: list[nn.Parameter]) -> None:
         for v, w in zip(velocity, weights, strict=True):
-            v.mul_(momentum).sub_(rate(step) * (w.grad + decay * w))
-            w += v
+            v.mul_(momentum).sub_(rate(step) * (w.grad + decay * w))  # type: ignore[operator]
+            w += v  # type: ignore[misc]
 
     return update
 
@@ -140,7 +141,7 @@ def compare(
         index = torch.from_numpy(next(batches))
         if arm == "growing eps":
             for norm in (models[1][1], models[1][4]):
-                norm.eps = eps * (1 - PLAIN) ** (-2 * step)
+                norm.eps = eps * (1 - PLAIN) ** (-2 * step)  # type: ignore[assignment]
         losses = [nn.functional.cross_entropy(m(x[index]), y[index]) for m in models]
         gap = abs(losses[0].item() - losses[1].item())
         difference = float(np.maximum(difference, gap))  # nan stays nan
@@ -160,7 +161,7 @@ def compare(
             if others == "trained":
                 with torch.no_grad():
                     for p in rest:
-                        p -= REST * p.grad
+                        p -= REST * p.grad  # type: ignore[misc, operator]
     return rows
 
 
@@ -200,7 +201,7 @@ def gaps(
     return step, own["difference"].reshape(-1, len(step))
 
 
-def last(*setting: object) -> np.ndarray:
+def last(*setting: Any) -> np.ndarray:
     """Return the largest difference over all steps, one per seed."""
     return gaps(*setting)[1][:, -1]
 

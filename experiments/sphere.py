@@ -105,13 +105,16 @@ def log_steps(steps: int, number: int = 40) -> list[int]:
 # --- the stages -----------------------------------------------------------------------
 
 
-def gradients(model: nn.Module, images: nets.Images) -> torch.Tensor:
-    """Fill the gradients of the loss of a batch; return the logits."""
+def gradients(
+    model: nn.Module, images: nets.Images
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return the logits of a batch, and the gradients by the parameters' names."""
     x, y = images
-    model.zero_grad()
+    named = dict(model.named_parameters())
     logits = model(x)
-    nn.functional.cross_entropy(logits, y).backward()
-    return logits.detach()
+    loss = nn.functional.cross_entropy(logits, y)
+    grads = torch.autograd.grad(loss, [*named.values()])
+    return logits.detach(), dict(zip(named, grads, strict=True))
 
 
 def identities(seed: int, eps: float) -> list[Row]:
@@ -124,13 +127,13 @@ def identities(seed: int, eps: float) -> list[Row]:
     inputs: list[torch.Tensor] = []  # of each batch norm
     for norm in (one[1], one[4]):
         norm.register_forward_hook(lambda _, given, __: inputs.append(given[0]))
-    logits, of_ten = gradients(one, batch), gradients(ten, batch)
+    named = {name: p.detach() for name, p in one.named_parameters()}
+    (logits, grads), (of_ten, grads_ten) = gradients(one, batch), gradients(ten, batch)
     rows = []
-    for i, (w, v) in enumerate(zip(groups(one)[0], groups(ten)[0], strict=True)):
-        norm, g = (one[1], one[4])[i], w.grad
-        w = w.detach()
+    for i, name in enumerate(HIDDEN):
+        w, g, gamma = named[name], grads[name], ("1.weight", "4.weight")[i]
         variance = inputs[i].detach().var(0, correction=0)
-        part = norm.weight * norm.weight.grad * eps / (variance + eps)
+        part = named[gamma] * grads[gamma] * eps / (variance + eps)
         square = w.square().sum() + g.square().sum()
         pythagoras = ((w - g).square().sum() / square - 1).abs()
         radial = ((w * g).sum() - part.sum()).abs() / (w.norm() * g.norm())
@@ -139,7 +142,7 @@ def identities(seed: int, eps: float) -> list[Row]:
             | {"cosine": radial_share(w, g, by_unit=True).abs().max().item()}
             | {"pythagoras": pythagoras.item()}
             | {"output": ((of_ten - logits).norm() / logits.norm()).item()}
-            | {"gradient": ((10 * v.grad - g).norm() / g.norm()).item()}
+            | {"gradient": ((10 * grads_ten[name] - g).norm() / g.norm()).item()}
             | {"radial": radial.item()}
         )
     return rows
@@ -156,7 +159,7 @@ def growth(seed: int, gain: float, eps: float, lr: float, steps: int) -> list[Ro
     def watch(step: int) -> None:
         for i, w in enumerate(hidden):
             if step:
-                path[i] += lr**2 * w.grad.square().sum().item()
+                path[i] += lr**2 * w.grad.square().sum().item()  # type: ignore[union-attr]
             if step in recorded:
                 rows.append(
                     {"seed": seed, "gain": gain, "eps": eps, "lr": lr, "step": step}
