@@ -19,7 +19,8 @@ from the same weights and see the same batches. Trial runs, to see where the gri
 end, used seed 200, and saw the ReLU net with batch norm fail at 30 and 50 layers.
 
 Tuning. `GRID`, validation accuracy after 250 steps, mean of the tuning seeds, for each
-net and depth; for sigmoid nets also `LARGE` rates, because some still train at 10. A net whose loss is not finite counts as 0.
+net and depth; for sigmoid nets also `LARGE` rates, because some still train at 10. A
+net whose loss is not finite counts as 0.
 
 Metric. Test accuracy in evaluation mode after the last step. The depth to which a net
 trains is the largest depth of the sweep up to which the median over the seeds stays at
