@@ -6,9 +6,10 @@ Source. Yang et al. (2019) show for wide random nets that with batch norm the gr
 grows exponentially with depth, and that no choice of the weights' scale or of the
 activation avoids it; near-linear nets grow least. We compare with two constants, both
 derived on the chapter's page and not taken from the paper: the squared gradient of an
-identity net grows by (B - 2) / (B - 3) for each layer, where B is the batch size; and
-in the limit of large batches it grows by E[g'(z)^2] / Var[g(z)], z standard normal, for
-an activation g. For ReLU the latter is pi / (pi - 1), about 1.467.
+identity net grows by (B - 2) / (B - 3) for each layer, where B is the batch size, which
+the chapter and the claims call m; and in the limit of large batches it grows by
+E[g'(z)^2] / Var[g(z)], z standard normal, for an activation g. For ReLU the latter is
+pi / (pi - 1), about 1.467.
 
 Nets. 30 hidden layers of 512 units: linear, batch norm, activation. Independent
 Gaussian weights, of He's scale for ReLU and LeCun's for the others, no bias, gamma 1,
@@ -162,7 +163,7 @@ def claims() -> list[Claim]:
     least = {a: min(factors(a, "batch", b).min() for b in asked[a]) for a in batch}
     plain = np.concatenate([factors("relu", "none", b) for b in BATCH_SIZES])
     grows = {
-        f"the factor of the {NAMES[a]} net with batch norm is above 1 at each B from "
+        f"the factor of the {NAMES[a]} net with batch norm is above 1 at each m from "
         f"{asked[a][0]} to {asked[a][-1]}": bool(least[a] > 1)
         for a in batch
     }
@@ -170,7 +171,7 @@ def claims() -> list[Claim]:
     grows[still] = bool(abs(plain - 1).max() < STILL)
     identity = {b: factors("identity", "batch", b) for b in BATCH_SIZES}
     agrees = {
-        f"the median excess over 1 at B = {b} is within a quarter of {1 / (b - 3):.4f}":
+        f"the median excess over 1 at m = {b} is within a quarter of {1 / (b - 3):.4f}":
             off(identity[b] - 1, 1 / (b - 3)) < QUARTER
         for b in JUDGED
     }  # fmt: skip
@@ -184,9 +185,9 @@ def claims() -> list[Claim]:
             all_or_some(grows),
         ),
         _claim(
-            "The squared gradient of an identity net grows by (B - 2) / (B - 3)",
+            "The squared gradient of an identity net grows by (m - 2) / (m - 3)",
             "derived in this book",
-            ", ".join(f"{spread(identity[b], 4)} at B = {b}" for b in BATCH_SIZES),
+            ", ".join(f"{spread(identity[b], 4)} at m = {b}" for b in BATCH_SIZES),
             all_or_some(agrees, ""),
         ),
     ]
@@ -199,7 +200,7 @@ def claims() -> list[Claim]:
                 f"In a large batch the {NAMES[a]} net's squared gradient grows by "
                 f"{limit:.3f} for each layer",
                 "derived in this book",
-                f"{spread(values, 3)} at B = {LARGEST}",
+                f"{spread(values, 3)} at m = {LARGEST}",
                 all_or_some({fact: off(values, limit) < NEAR}, ""),
             )
         )
