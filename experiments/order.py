@@ -171,7 +171,7 @@ def claims() -> list[Claim]:
             rows.append(
                 Claim(
                     f"Batch norm {place} the activation beats batch norm {other} it by "
-                    f"{points:g} point{'s' if points > 1 else ''}",
+                    f"{points:g} point{'' if points == 1 else 's'}",
                     "ioffe2015" if sign == 1 else "control of this book",
                     f"nets of width {WIDTH}, {STEPS} steps, each net's own rate",
                     f"points, before minus after: {effect}",
