@@ -226,7 +226,7 @@ def ends(module, **net):
 
 
 def test_the_grids_reach_failure_on_both_sides():
-    """At both ends a net that trains at all is at least 10 points below its best."""
+    """At both ends a net that trains at all is at least 5 points below its best."""
     asked = [
         (residual, {"arm": a, "depth": d})
         for a in residual.ARMS
@@ -250,4 +250,4 @@ def test_the_grids_reach_failure_on_both_sides():
     ]
     for module, net in asked:
         best, low, high = ends(module, **net)
-        assert best < 0.25 or max(low, high) < best - 0.1, (module.__name__, net)
+        assert best < 0.25 or max(low, high) < best - 0.05, (module.__name__, net)
