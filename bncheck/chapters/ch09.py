@@ -46,6 +46,6 @@ def exercises() -> dict[str, Question]:
         "9.1": number(SAYS["9.1"], folded, rtol=0.005, almost=0.05, known={
             "no-mean": 1.0, "root": folded**0.5, "mean-square": np.pi / 2,
             "relu": np.pi / (np.pi - 1), "inverse": 1 / folded}),
-        "9.2": function(SKIP, ("the variances",), nets()),
+        "9.2": function(SKIP, ("variances",), nets()),
         "9.3": choice(SAYS["9.3"], "b", near=()),
     }  # fmt: skip
