@@ -100,3 +100,20 @@ def test_the_scale_of_the_noise_costs_most_as_exercise_8_3_says(seed):
     assert lost["b"] > 0.07
     assert lost["b"] > lost["a"] + 0.03
     assert max(lost["a"], lost["c"]) < 0.07
+def test_batch_norm_after_the_sum_grows_as_exercise_9_3_says():
+    torch = pytest.importorskip("torch")
+    from bnlib.pytorch.measure import gradient_norms  # noqa: PLC0415
+    from bnlib.pytorch.variants import ResidualBlock  # noqa: PLC0415
+    from experiments import nets  # noqa: PLC0415
+
+    rng, layers, size = np.random.default_rng(0), [], {"dtype": torch.float64}
+    for _ in range(30):
+        linear = nets.linear(256, 256, rng, bias=False, sd=(2 / 256) ** 0.5, **size)
+        branch = torch.nn.Sequential(torch.nn.ReLU(), linear)
+        layers += [ResidualBlock(branch), torch.nn.BatchNorm1d(256, **size)]
+    x, r = torch.from_numpy(rng.standard_normal((2, 256, 256)))
+    net = torch.nn.Sequential(*layers)
+    norms = [*gradient_norms(net, x, lambda y: (y * r).sum()).values()]
+    factor = (norms[5 - 1] / norms[25 - 1]) ** (2 / 20)
+    assert factor == pytest.approx(2 / (2 - 1 / np.pi), rel=0.02)
+    assert 1.1 < factor < 1.3
