@@ -68,7 +68,7 @@ def mean_law(m: float, n: float = np.inf) -> float:
     return float(np.sqrt(correction / m))
 
 
-def var_law(m: float, kurtosis: np.ndarray) -> np.ndarray:
+def var_law(m: float, kurtosis: np.ndarray | float) -> np.ndarray:
     """Return the noise of a variance with divisor m of m independent values."""
     kurtosis = np.asarray(kurtosis, float)
     return (m - 1) / m * np.sqrt(kurtosis / m - (m - 3) / (m * (m - 1)))

@@ -144,18 +144,17 @@ def variance_shift(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     Li et al. (2019), Understanding the disharmony between dropout and batch
     normalization by variance shift, who give the inverse ratio.
     """
-    layers = batch_norms(model)
-    idle = [name for name, layer in layers.items() if layer.running_var is None]
-    if idle:
+    stored = {name: layer.running_var for name, layer in batch_norms(model).items()}
+    if idle := [name for name, var in stored.items() if var is None]:
         raise ValueError(f"expected layers that store statistics, got {idle}")
     modes = {m: m.training for m in model.modules()}
     try:
         with _watched(model) as seen:
             model.eval()(x)
             ratio = {}
-            for name, value in seen.items():
-                rows = value.transpose(0, 1).flatten(1)
-                ratio[name] = layers[name].running_var / rows.var(1)
+            for name, var in stored.items():
+                rows = seen[name].transpose(0, 1).flatten(1)
+                ratio[name] = torch.as_tensor(var) / rows.var(1)
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -30,7 +30,7 @@ class _OwnStatistics1d(nn.BatchNorm1d):
 
     def _affine(self, x_hat: Tensor) -> Tensor:
         if self.weight is None:
-            return x_hat
+            return x_hat  # type: ignore[unreachable]
         shape = (-1, *[1] * (x_hat.ndim - 2))
         return x_hat * self.weight.view(shape) + self.bias.view(shape)
 
@@ -43,7 +43,7 @@ class _OwnStatistics1d(nn.BatchNorm1d):
             self.num_batches_tracked += 1
         step = self.momentum
         if step is None:  # a cumulative average, as in PyTorch
-            step = 1.0 / float(self.num_batches_tracked)
+            step = 1.0 / float(self.num_batches_tracked)  # type: ignore[arg-type]
         self.running_mean.lerp_(mean.to(self.running_mean), step)
         unbiased = var * values / (values - 1)
         self.running_var.lerp_(unbiased.to(self.running_var), step)
@@ -107,7 +107,7 @@ class GhostBatchNorm1d(_OwnStatistics1d):
         var = centred.square().mean(axes, keepdim=True)
         x_hat = (centred / torch.sqrt(var + self.eps)).flatten(0, 1)
         shared = [s.flatten(1).mean(0) for s in (mean, var)]
-        self._store(*shared, values)
+        self._store(*shared, values)  # type: ignore[call-arg]
         return self._affine(x_hat)
 
 

@@ -9,7 +9,9 @@ ANSWERS = {
     },
     "11.2": {
         "wrong": [
-            HEAD + "    return 1 + sd**2 * (w**2 * u.var(axis=0)).sum() / (u @ w).var()\n",
+            HEAD
+            + "    extra = sd**2 * (w**2 * u.var(axis=0)).sum()\n"
+            + "    return 1 + extra / (u @ w).var()\n",
             HEAD
             + "    extra = sd**2 * (w**2 * (u**2).mean(axis=0)).sum()\n"
             + "    return 1 + extra / (w**2 * u.var(axis=0)).sum()\n",
