@@ -73,28 +73,33 @@ def test_settings_are_chosen_at_one_rate_or_over_all():
     assert rivals.best(table, "decay", 256, "own") == (0.003, 3.0)
 
 
-def fake(monkeypatch, accuracy, losses=(0.001, 0.002, 0.01, 0.1)):
+def fake(monkeypatch, accuracy, losses=(0.001, 0.002, 0.01, 0.1), more=0.0):
     """Replace the tables: accuracy is a function of arm and rate, in percent."""
     loss = dict(zip(("full", "256", "16", "4"), losses, strict=True))
 
     def of(arm, rate, column="test"):
         return np.full(8, loss[arm] if column == "train_loss" else accuracy(arm, rate))
 
+    gains = more + np.tile([-1.0, 1.0], 12)  # standard error 0.21
     monkeypatch.setattr(ghost, "of", of)
+    monkeypatch.setattr(ghost, "more_gains", lambda: gains)
     return [claim.verdict for claim in ghost.claims()]
 
 
 def test_verdicts_on_noise_follow_the_gains(monkeypatch):
     found = fake(monkeypatch, lambda arm, rate: 90.0)
-    assert found == ["not at this size"] * 10 + ["reproduced"]
+    assert found == ["not at this size"] * 11 + ["reproduced"]
     found = fake(monkeypatch, lambda arm, rate: 90.0 + 0.3 * (arm == "16"))
     assert found == [*["partly", "partly", "not at this size", "partly"] * 2,
-                     *["partly"] * 2, "reproduced"]  # fmt: skip
+                     *["partly"] * 2, "not at this size", "reproduced"]  # fmt: skip
     found = fake(monkeypatch, lambda arm, rate: 90.0 + (rate == "own") * (arm == "16"))
     assert found[0] == "not at this size"
     assert found[4] == "reproduced"
     same = fake(monkeypatch, lambda arm, rate: 90.0, losses=(0.01, 0.01, 0.02, 0.02))
     assert same[-1] == "partly"
+    for more, verdict in ((0.3, "partly"), (0.5, "reproduced")):
+        found = fake(monkeypatch, lambda arm, rate: 90.0, more=more)
+        assert found[-2] == verdict
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(1.0, "reproduced"), (0.0, None)])
