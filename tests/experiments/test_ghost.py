@@ -82,16 +82,17 @@ def fake(monkeypatch, accuracy, losses=(0.001, 0.002, 0.01, 0.1), more=0.0):
 
     gains = more + np.tile([-1.0, 1.0], 12)  # standard error 0.21
     monkeypatch.setattr(ghost, "of", of)
-    monkeypatch.setattr(ghost, "more_gains", lambda: gains)
+    monkeypatch.setattr(ghost, "more_gains", lambda _: gains)
     return [claim.verdict for claim in ghost.claims()]
 
 
 def test_verdicts_on_noise_follow_the_gains(monkeypatch):
     found = fake(monkeypatch, lambda arm, rate: 90.0)
-    assert found == ["not at this size"] * 11 + ["reproduced"]
+    assert found == ["not at this size"] * 12 + ["reproduced"]
     found = fake(monkeypatch, lambda arm, rate: 90.0 + 0.3 * (arm == "16"))
-    assert found == [*["partly", "partly", "not at this size", "partly"] * 2,
-                     *["partly"] * 2, "not at this size", "reproduced"]  # fmt: skip
+    four = ["partly", "partly", "not at this size", "partly"]
+    more = ["not at this size"] * 2
+    assert found == [*four, *four, "partly", "partly", *more, "reproduced"]
     found = fake(monkeypatch, lambda arm, rate: 90.0 + (rate == "own") * (arm == "16"))
     assert found[0] == "not at this size"
     assert found[4] == "reproduced"
@@ -99,7 +100,7 @@ def test_verdicts_on_noise_follow_the_gains(monkeypatch):
     assert same[-1] == "partly"
     for more, verdict in ((0.3, "partly"), (0.5, "reproduced")):
         found = fake(monkeypatch, lambda arm, rate: 90.0, more=more)
-        assert found[-2] == verdict
+        assert found[-2] == found[-3] == verdict
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(1.0, "reproduced"), (0.0, None)])
