@@ -215,11 +215,11 @@ def _within(claim: str, source: str, ratios: dict[str, np.ndarray]) -> Claim:
         f"measured / law for the {of}: {spread(v, 2)}" for of, v in ratios.items()
     )
     facts = {
-        f"measured / law for the {of} lies within {p} % of 1 at each m and layer":
-        off(v) < p
+        f"within {p} % of 1 for the {of}": off(v) < p
         for of, v in ratios.items() for p in (5, 10)
     }  # fmt: skip
-    return _claim(claim, source, effect, all_or_some(facts))
+    where = "in every seed measured / law lies, at each m and layer, "
+    return _claim(claim, source, effect, all_or_some(facts, where))
 
 
 def _claim(claim: str, source: str, effect: str, judged: Verdict) -> Claim:

@@ -241,16 +241,17 @@ def claims() -> list[Claim]:
                 "one layer",
                 rate,
                 f"percent off the law at the second batch norm: {_by_p(off, 1)}",
-                all_or_some({f"the median is within {most} % at p = {p:g}":
+                all_or_some({f"within {most} % at p = {p:g}":
                              bool(np.median(v) < most)
-                             for p, v in off.items() for most in (5, 10)}, ""),
+                             for p, v in off.items() for most in (5, 10)},
+                            "the median is "),
             ),
             _claim(
                 "The shift grows with depth",
                 rate,
                 f"ratio at the fifth / at the second batch norm: {_by_p(deep, 2)}",
-                all_or_some({f"it is over 1.1 at p = {p:g}": deep[p].min() > 1.1
-                             for p in DROPPED}),
+                all_or_some({f"p = {p:g}": deep[p].min() > 1.1 for p in DROPPED},
+                            "in every seed it is over 1.1 at "),
             ),
             _repair("0.5", rate),
             _claim(
@@ -258,9 +259,10 @@ def claims() -> list[Claim]:
                 rate,
                 "points that new statistics give back: "
                 + _by_p({p: repair(p, rate) for p in (0.1, 0.2, 0.3)}, 1),
-                all_or_some({f"the median is under 0.5 points at p = {p:g}":
+                all_or_some({f"p = {p:g}":
                              bool(np.median(repair(p, rate)) < 0.5)
-                             for p in (0.1, 0.2, 0.3)}, ""),
+                             for p in (0.1, 0.2, 0.3)},
+                            "the median is under 0.5 points at "),
             ),
         ]  # fmt: skip
     last = of("accuracy", 0.5, "own", place="last")

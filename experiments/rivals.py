@@ -189,13 +189,14 @@ def claims() -> list[Claim]:
         rows += [
             _claim(f"Beside {name} the noise of groups of 16 still helps", rate,
                    noise_gain(rival, rate)),
-            _claim(f"Without noise {name} helps", rate, alone),
+            _claim(f"With groups of 256 {name} helps", rate, alone),
             _claim(f"{name.capitalize()} does more than the noise", rate, instead),
         ]  # fmt: skip
     return rows
 
 
 def _claim(claim: str, rate: str, gains: np.ndarray) -> Claim:
+    gains = np.round(gains, 4) + 0.0  # no -0.00
     effect = f"points gained: {spread(gains, 2)}; {ghost.counts(gains)}"
     judged: Verdict = median_at_least(gains, 0.5, 0.25, "the points gained")
     words = f"the rate {COMMON:g}" if rate == "common" else "rates tuned with it"

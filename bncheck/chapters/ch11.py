@@ -21,7 +21,7 @@ GAUSSIAN = Right(gaussian_dropout_ratio, says=SAYS["11.2"], mistakes=[
     M("no-mean", "(u**2).mean(axis=0)", "u.var(axis=0)"),
     M("no-correlation", "(u @ w).var()", "(w**2 * u.var(axis=0)).sum()"),
     M("sd-not-squared", "sd**2", "sd"),
-    M("weights-not-squared", "w**2 *", "w *"),
+    M("weights-not-squared", "w**2", "w"),
     M("as-dropout", "sd**2", "sd / (1 - sd)"),
     M("inverse", RATIO, "1 / (1 + extra / (u @ w).var())"),
     M("extra-only", RATIO, "extra / (u @ w).var()"),
