@@ -1,8 +1,9 @@
 """A hash of the code that a table's rows come from.
 
 It follows names from a stage's function through the modules of this book: what a
-function uses is hashed, and what that uses, and so on. Docstrings, comments, layout and
-code that the rows do not depend on (a claim's words, a plot) do not count.
+function uses is hashed, and what that uses, and so on. Docstrings, comments, layout, the
+module in which a definition stands, and code that the rows do not depend on (a claim's
+words, a plot) do not count.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def fingerprint(module: str, table: str, root: Path = ROOT) -> str:
     """
     used: dict[tuple[str, str], str] = {}
     _follow(module, _stage(module, table, root), root, used)
-    text = "\n".join(f"{m} {n}\n{used[m, n]}" for m, n in sorted(used))
+    text = "\n".join(sorted({f"{n}\n{used[m, n]}" for m, n in used}))
     call = _written(_stage(module, table, root))
     return hashlib.sha256(f"{call}\n{text}".encode()).hexdigest()[:16]
 

@@ -92,6 +92,16 @@ def test_words_and_other_code_do_not(book, path, old, new):
     assert not change(book, path, old, new)
 
 
+def test_a_definition_may_move_to_another_module(book):
+    before = fingerprint("experiments.trial", "full", book)
+    tools, more = book / "bnlib" / "tools.py", book / "bnlib" / "more.py"
+    more.write_text(more.read_text() + tools.read_text())
+    tools.write_text("from bnlib.more import FACTOR, twice\n")
+    assert fingerprint("experiments.trial", "full", book) == before
+    tools.write_text("def twice(x):\n    return x\n")
+    assert fingerprint("experiments.trial", "full", book) != before
+
+
 def test_the_parts_are_named(book):
     names = parts("experiments.trial", "full", book)
     assert {"experiments.trial.run", "bnlib.tools.FACTOR", "bnlib.more.one"} <= set(
