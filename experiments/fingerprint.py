@@ -1,8 +1,8 @@
 """A hash of the code that a table's rows come from.
 
 It follows names from a stage's function through the modules of this book: what a
-function uses is hashed, and what that uses, and so on. Docstrings, comments, layout, the
-module in which a definition stands, and code that the rows do not depend on (a claim's
+function uses is hashed, and what that uses, and so on. Docstrings, comments, layout,
+the module in which a definition stands, and code that the rows do not depend on (a claim's
 words, a plot) do not count.
 """
 
