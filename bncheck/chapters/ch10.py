@@ -47,6 +47,6 @@ def exercises() -> dict[str, Question]:
     return {
         "10.1": number(SAYS["10.1"], 4e-4, rtol=0.01, known={
             "no-two": 8e-4, "no-rate": 2e-4, "no-square": 0.02, "root": 0.04}),
-        "10.2": function(RATES, ("the rates",), schedules()),
+        "10.2": function(RATES, ("rates",), schedules()),
         "10.3": choice(SAYS["10.3"], "c", near=("a",)),
     }  # fmt: skip
