@@ -2,8 +2,8 @@
 
 It follows names from a stage's function through the modules of this book: what a
 function uses is hashed, and what that uses, and so on. Docstrings, comments, layout,
-the module in which a definition stands, and code that the rows do not depend on (a claim's
-words, a plot) do not count.
+the module in which a definition stands, and code that the rows do not depend on (a
+claim's words, a plot) do not count.
 """
 
 from __future__ import annotations
