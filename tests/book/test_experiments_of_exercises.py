@@ -100,6 +100,8 @@ def test_the_scale_of_the_noise_costs_most_as_exercise_8_3_says(seed):
     assert lost["b"] > 0.07
     assert lost["b"] > lost["a"] + 0.03
     assert max(lost["a"], lost["c"]) < 0.07
+
+
 def test_batch_norm_after_the_sum_grows_as_exercise_9_3_says():
     torch = pytest.importorskip("torch")
     from bnlib.pytorch.measure import gradient_norms  # noqa: PLC0415
