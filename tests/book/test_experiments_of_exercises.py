@@ -119,3 +119,23 @@ def test_batch_norm_after_the_sum_grows_as_exercise_9_3_says():
     factor = (norms[5 - 1] / norms[25 - 1]) ** (2 / 20)
     assert factor == pytest.approx(2 / (2 - 1 / np.pi), rel=0.02)
     assert 1.1 < factor < 1.3
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("m", [8, 32])
+def test_tanh_lets_a_quarter_of_the_noise_through_as_exercise_11_3_says(seed, m):
+    torch = pytest.importorskip("torch")
+    from bnlib.pytorch.measure import batch_noise  # noqa: PLC0415  needs torch
+    from experiments import nets  # noqa: PLC0415  needs torch
+
+    rng, x = np.random.default_rng(seed), nets.images("test", torch.float64)[0]
+    net = nets.mlp(
+        (784, 100, 100, 100, 10),
+        rng,
+        norm=torch.nn.BatchNorm1d,
+        activation="tanh",
+        dtype=torch.float64,
+    )
+    noise = batch_noise(net.train(), x, m, np.random.default_rng(1), batches=100)
+    second = float([*noise.values()][1].mean.median())
+    assert 0.2 < second * m**0.5 < 0.4
