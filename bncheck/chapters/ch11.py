@@ -48,6 +48,6 @@ def exercises() -> dict[str, Question]:
     return {
         "11.1": number(SAYS["11.1"], 0.25, rtol=0.01, known={
             "independent": 32**-0.5, "variance": 1 / 16, "doubled": 8**-0.5}),
-        "11.2": function(GAUSSIAN, ("the ratio",), inputs()),
+        "11.2": function(GAUSSIAN, ("ratio",), inputs()),
         "11.3": choice(SAYS["11.3"], "c"),
     }  # fmt: skip
