@@ -22,7 +22,7 @@ from sphinx.application import Sphinx
 
 from bnlib.plotting import ON_DARK, ON_LIGHT
 
-HEAVY = 20_000  # bytes, compressed: heavier drawings are files of their own
+HEAVY = 15_000  # bytes, compressed: heavier drawings are files of their own
 COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 NIGHT = "#121212"  # the theme's ground in the dark
 SHEET = "figures.css"
