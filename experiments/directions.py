@@ -40,7 +40,7 @@ others could not come near. Its tables were thrown away.)
 What would refute a claim is written beside it in `claims`, as the rule that makes its
 verdict.
 
-Reduced form. Logistic, condition 10, seeds 0 and 1, 100 steps.
+Reduced form. Logistic, condition 10, seeds 0 and 1, 100 steps, rates up to 3.2.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ RATES = 10.0 ** np.arange(-2, 4.01, 0.25)
 LONG, LONG_RATES = 10_000, 10.0 ** np.arange(2, 3.51, 0.5)  # to find the least loss
 SHARES = (0.1, 0.01, 0.001)
 STEPS, REDUCED_STEPS = 1_000, 100
+IN_REACH = 3.2  # the largest rate of the reduced form
 Array = np.ndarray
 Loss = Callable[[Array, Array], tuple[Array, Array]]
 
@@ -189,11 +190,19 @@ def tasks(
     ]
 
 
+def race_in_reach(**task: object) -> list[Row]:
+    """Race at all rates, and return the rows of those at which no arm jumps about.
+
+    Beyond, descent is chaotic, and rounding decides where a run stands after its steps.
+    """
+    return [row for row in race(**task) if row["rate"] <= IN_REACH]  # type: ignore[arg-type]
+
+
 STAGES = (
     Stage("races", race, lambda _: tasks(PROBLEMS, CONDITIONS, SEEDS, STEPS)),
     Stage(
         "reduced",
-        race,
+        race_in_reach,
         lambda _: tasks(PROBLEMS[1:2], CONDITIONS[:1], SEEDS[:2], REDUCED_STEPS),
     ),
 )
