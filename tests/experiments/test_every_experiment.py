@@ -12,6 +12,8 @@ from experiments.claims import VERDICTS, rows_where
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = runner.names()
+# Their arms are numbers (a rate, a share), or stand beside each other in one row.
+ONE_ARM = {"dropout_shift", "equilibrium", "schedules", "sphere"}
 STAGES = [
     pytest.param(name, stage, id=f"{name}-{stage.table}")
     for name in NAMES
@@ -84,6 +86,30 @@ def test_the_reduced_form_agrees_with_its_stored_rows(name):
             np.testing.assert_allclose(fresh, values, rtol=0, atol=tolerance)
         else:
             assert fresh == values.tolist(), key
+
+
+def differ(name, one, other):
+    """Say whether two parts of a reduced table differ by more than the tolerances."""
+    tolerances = runner.module(name).TOLERANCES
+    return any(
+        not np.allclose(one[key], other[key], 0, tolerances.get(key, 0), equal_nan=True)
+        for key in one
+        if one[key].dtype.kind == "f"
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arms_that_are_swapped_would_be_seen(name):
+    """Two arms differ by more than the tolerance with which rows are compared."""
+    stored = runner.load(name, "reduced")
+    words = [key for key, values in stored.items() if values.dtype.kind == "U"]
+    arms = [key for key in words if len(set(stored[key])) > 1]
+    assert arms or name in ONE_ARM, f"{name}: columns {list(stored)}"
+    for key in arms:
+        parts = [rows_where(stored, **{key: value}) for value in set(stored[key])]
+        pairs = [(a, b) for a in parts for b in parts if a is not b]
+        equally_long = [p for p in pairs if len(p[0][key]) == len(p[1][key])]
+        assert all(differ(name, *pair) for pair in equally_long), key
 
 
 @pytest.mark.parametrize("name", NAMES)
