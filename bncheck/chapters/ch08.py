@@ -25,6 +25,9 @@ SLOPES, LARGEST, KNOWN = "changed[known] / moved[known]", "slopes.max()", "moved
 PATH = Right(path_smoothness, says=SAYS["8.2"], mistakes=[
     M("from-start", MOVED, "np.linalg.norm(points[1:] - points[0], axis=1)",
       CHANGED, "np.linalg.norm(gradients[1:] - gradients[0], axis=1)"),
+    M("all-pairs", MOVED, "np.linalg.norm(points[:, None] - points, axis=2).ravel()",
+      CHANGED, "np.linalg.norm(gradients[:, None] - gradients, axis=2).ravel()"),
+    M("pause-as-one", SLOPES, "(changed / np.where(known, moved, 1))", near=True),
     M("lengths", CHANGED, "np.abs(np.diff(np.linalg.norm(gradients, axis=1)))"),
     M("no-distance", SLOPES, "changed[known]"),
     M("inverse", SLOPES, "moved[known] / changed[known]"),
@@ -38,13 +41,20 @@ PATH = Right(path_smoothness, says=SAYS["8.2"], mistakes=[
 
 
 def paths():
-    """Return the inputs of 8.2: a bent path, one with a pause, one parameter."""
+    """Return the inputs of 8.2: bent, with a pause, one parameter, a way back."""
     rng = np.random.default_rng(82)
     bent = np.cumsum(rng.normal(0, 1, (6, 3)), axis=0)
-    paused = np.repeat(np.cumsum(rng.normal(0, 0.2, (4, 2)), axis=0), 2, axis=0)
-    again = np.tanh(3 * paused) + 0.1 * rng.normal(0, 1, paused.shape)  # other batches
+    paused = np.repeat(np.cumsum(rng.normal(0, 10, (4, 2)), axis=0), 2, axis=0)
+    again = np.tanh(3 * paused) + 4 * rng.normal(0, 1, paused.shape)  # other batches
     line = np.array([[2.0], [1.0], [0.75], [-0.25]])
-    return [(bent, bent**2), (paused, again), (line, 3 * line + line**3)]
+    back = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.1]])  # near its start
+    turned = np.array([[1.0, 2.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0]])
+    return [
+        (bent, bent**2),
+        (paused, again),
+        (line, 3 * line + line**3),
+        (back, turned),
+    ]
 
 
 def exercises() -> dict[str, Question]:

@@ -19,6 +19,10 @@ ANSWERS = {
             + "    changed = np.linalg.norm(gradients[1:] - gradients[0], axis=1)\n"
             + "    return (changed[moved > 0] / moved[moved > 0]).max()\n",
             LENGTHS + "    return changed.max()\n",
+            HEAD
+            + "    moved = np.linalg.norm(points[:, None] - points, axis=2)\n"
+            + "    changed = np.linalg.norm(gradients[:, None] - gradients, axis=2)\n"
+            + "    return (changed[moved > 0] / moved[moved > 0]).max()\n",
         ],
         "near": LENGTHS
         + "    known = moved > 0\n"
