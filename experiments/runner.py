@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import date
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -379,9 +380,18 @@ def load(name: str, table: str, results: Path = RESULTS) -> Table:
         raise FileNotFoundError(
             f"no stored table {name}/{path.name}: run python -m experiments {name}"
         )
+    return dict(_read(path, path.stat().st_mtime_ns))
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, _changed: int) -> Table:
+    """Read a table once for each time that it was written; claims ask often."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return {key: _column(row[key] for row in rows) for key in rows[0]}
+    table = {key: _column(row[key] for row in rows) for key in rows[0]}
+    for values in table.values():
+        values.flags.writeable = False
+    return table
 
 
 def record(name: str, results: Path = RESULTS) -> dict[str, Row]:

@@ -168,6 +168,16 @@ def test_tables_round_trip(tmp_path):
     assert made["torch"] is None
 
 
+def test_a_table_that_is_written_again_is_read_again(tmp_path):
+    for value in (1.0, 2.0):
+        rows = [{"name": "a", "value": value}]
+        runner.store("scales", "reduced", rows, 1.0, "c0de", tmp_path)
+        table = runner.load("scales", "reduced", tmp_path)
+        assert table["value"].tolist() == [value]
+    with pytest.raises(ValueError, match="read-only"):
+        table["value"][0] = 3.0
+
+
 def test_an_empty_table_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected rows for the table rows of trial"):
         runner.store("trial", "rows", [], 1.0, "c0de", tmp_path)
