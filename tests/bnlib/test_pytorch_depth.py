@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-import torch
+from needs_torch import torch
 from torch import nn
 
 from bnlib.pytorch.measure import (

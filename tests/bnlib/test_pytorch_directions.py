@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-import torch
+from needs_torch import torch
 from torch import nn
 
 from bnlib.pytorch.measure import (

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-import torch
+from needs_torch import torch
 from published_nets import Transformer, count, densenet121, mobilenet_v2, resnet18
 from torch import nn
 
@@ -400,7 +400,7 @@ def test_wrong_arguments_are_told():
 
 
 MODULE = """
-import torch
+from needs_torch import torch
 from torch import nn
 def make():
     torch.manual_seed(0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+from needs_torch import torch
 
 from bnlib import layers as ours
 from bnlib.pytorch.surgery import load_into, to_torch

@@ -2,6 +2,7 @@
 
 from itertools import combinations, product
 
+import needs_torch  # noqa: F401  skips the file without torch
 import numpy as np
 import pytest
 

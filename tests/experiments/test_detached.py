@@ -1,5 +1,6 @@
 """The detached gradient: failures, reach, and verdicts that can come out otherwise."""
 
+import needs_torch  # noqa: F401  skips the file without torch
 import numpy as np
 
 from experiments import detached, runner

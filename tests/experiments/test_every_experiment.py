@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import needs_torch  # noqa: F401  skips the file without torch
 import numpy as np
 import pytest
 

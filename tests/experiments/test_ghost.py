@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+from needs_torch import torch
 
 from experiments import ghost, nets, rivals, runner
 from experiments.claims import rows_where

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+from needs_torch import torch
 from torch import nn
 
 from experiments import landscape, nets

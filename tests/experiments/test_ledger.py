@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import needs_torch  # noqa: F401  skips the file without torch
 import pytest
 
 from experiments import ledger, runner

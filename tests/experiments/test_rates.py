@@ -1,5 +1,6 @@
 """The windows of learning rates: grid, thresholds, and verdicts both ways."""
 
+import needs_torch  # noqa: F401  skips the file without torch
 import numpy as np
 import pytest
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+from needs_torch import torch
 
 from bnlib.pytorch.measure import scale_invariant
 from experiments import decay, directions, equilibrium, nets, schedules, sphere
