@@ -173,3 +173,24 @@ def test_two_starts_are_compared_by_their_ratio(monkeypatch):
     np.testing.assert_allclose(
         equilibrium.turned(0.02, 1.0, 1), np.array([4.0, 3.0]) / 0.2
     )
+
+
+def test_the_twin_follows_decay_without_decay():
+    """The growing rate gives the losses of decay; the constant rate does not."""
+    ends = {
+        arm: decay.train(arm, 1.0, 0.03, 0, 300, "validation")[0]["train_loss"]
+        for arm in ("weights", "twin", "none")
+    }
+    effect = abs(ends["none"] - ends["weights"])
+    assert abs(ends["twin"] - ends["weights"]) < 0.25 * effect
+
+
+def test_an_arm_of_several_settings_has_those_near_its_best():
+    rows = [
+        ("own rate", lr, 1.0, seed, share)
+        for lr, share in ((0.1, 0.9495), (0.3, 0.95), (1.0, 0.948))
+        for seed in (0, 1)
+    ]
+    names = ("arm", "lr", "dose", "seed", "accuracy")
+    table = {n: np.array(v) for n, v in zip(names, zip(*rows, strict=True))}  # noqa: B905
+    assert decay.near_best(table) == [(0.1, 1.0), (0.3, 1.0)]
