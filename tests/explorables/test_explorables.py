@@ -148,6 +148,7 @@ def test_handles_follow_a_finger(page, name):
             point = {"x": x + (way if x < 180 else -way), "y": y - way / 2}
             event = {"type": f"touch{kind}", "touchPoints": [point]}
             cdp.send("Input.dispatchTouchEvent", event)
+            page.wait_for_timeout(30)  # a browser hands moves over once a frame
         cdp.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         assert handle.get_attribute("transform") != before
 
