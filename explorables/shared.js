@@ -128,6 +128,9 @@
           node.focus();
           event.preventDefault();
         });
+        // A finger on it drags, and does not scroll (touch-action is not for shapes).
+        node.addEventListener("touchstart", (event) => event.preventDefault(),
+          { passive: false });
         node.addEventListener("pointermove", (event) => {
           if (!node.hasPointerCapture(event.pointerId)) return;
           const to = new DOMPoint(event.clientX, event.clientY)
