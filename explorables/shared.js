@@ -276,6 +276,7 @@
   }
 
   window.Explorables = {
+    data: {}, // what NAME.data.js holds
     define(name, kind) { kinds[name] = kind; },
     kinds, still, show, scale, calm, mount,
   };
