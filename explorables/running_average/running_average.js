@@ -62,7 +62,7 @@
 
   define("running_average", {
     controls: [
-      { name: "exponent", kind: "slider", label: "momentum ρ, weight of the new value",
+      { name: "exponent", kind: "slider", label: "ρ, weight of the new value",
         min: -3, max: 0, step: 0.05, text: (value) => show(10 ** value, 3) },
       { name: "moving", kind: "switch", label: "the population moves" },
       { name: "cumulative", kind: "switch", label: "cumulative average" },
