@@ -1,7 +1,7 @@
 /* Forty digits are answered by a small net, in batches of a size that the reader sets. */
 (() => {
   "use strict";
-  const { define, show, data } = window.Explorables;
+  const { define, data } = window.Explorables;
   const { images, labels, net } = data.digit_batches;
   const EPS = 1e-5;
   const X = images.map((text) => [...text].map((c) => parseInt(c, 17) / 16));
@@ -69,7 +69,7 @@
     const all = kinds.size === 1 ? ` Every answer is ${result.answers[0]}.` : "";
     const how = state.evaluate ? "Evaluation mode, whatever the batch" :
       `Training mode, batches of ${state.size}, ${state.order}`;
-    return `${how}: ${result.right} of 40 right, ${show(kinds.size, 0)} different answers.${all}`;
+    return `${how}: ${result.right} of 40 right, ${kinds.size} different ${kinds.size === 1 ? "answer" : "answers"}.${all}`;
   }
 
   define("digit_batches", {
