@@ -7,6 +7,7 @@ or a sentence says why no model shows this fault.
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(measure: Measure, program: Program, doctor: Doctor) -> Outcome:
-    """Measure a program and let the doctor look at it.
+    """Let the doctor look at a program, then measure it; the program runs once.
 
     Parameters
     ----------
@@ -48,10 +49,11 @@ def outcome(measure: Measure, program: Program, doctor: Doctor) -> Outcome:
     doctor : callable or str
         ``doctor(program)`` returns findings; a sentence where no model shows the fault.
     """
-    found, passes = measure(program)
-    if isinstance(doctor, str):
-        return Outcome(found, bool(passes), None)
-    codes = tuple(dict.fromkeys(f.code for f in doctor(program)))
+    once = functools.cache(program)  # the doctor leaves a model as it was
+    codes = None
+    if not isinstance(doctor, str):
+        codes = tuple(dict.fromkeys(f.code for f in doctor(once)))
+    found, passes = measure(once)
     return Outcome(found, bool(passes), codes)
 
 
