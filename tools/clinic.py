@@ -26,6 +26,7 @@ THREAD = re.compile(
     r"(?:issues|pull)/\d+|discuss\.pytorch\.org/\S+|stackoverflow\.com/\S+)\)",
     re.M,
 )
+MARK = "  # changed"
 TAGS = ("broken", "mended", "visit")
 LINES, CHANGED = 20, 3  # of a program; of them those that its repair may touch
 
@@ -115,6 +116,8 @@ def _program(case: Case) -> Iterator[str]:
     if not 0 < changed(*lines.values()) <= CHANGED:
         count = changed(*lines.values())
         yield f"{count} lines differ in broken() and mended(), not 1 to {CHANGED}"
+    if MARK not in sources["mended"]:
+        yield f"no line of mended() is marked with {MARK!r}"
     if not printed(case.cells["broken"]):
         yield "its broken program prints no symptom"
     if not function(sources["visit"], "measure"):

@@ -1,6 +1,7 @@
 """The doctor: for each code a sick model and its healthy twin, and no trace is left."""
 
 import copy
+import doctest
 import json
 import random
 
@@ -10,7 +11,15 @@ from needs_torch import torch
 from published_nets import Transformer, count, densenet121, mobilenet_v2, resnet18
 from torch import nn
 
-from bnlib.pytorch.doctor import as_json, as_table, codes, diagnose, pages, visit
+from bnlib.pytorch.doctor import (
+    as_json,
+    as_table,
+    clinic,
+    codes,
+    diagnose,
+    pages,
+    visit,
+)
 from bnlib.pytorch.doctor.__main__ import main
 from bnlib.pytorch.surgery import freeze, precise_statistics
 
@@ -431,6 +440,10 @@ def test_a_visit_runs_each_program_once_and_asks_the_doctor_first(capsys):
     out = capsys.readouterr().out
     assert "After:  training is True -> FAILS" in out
     assert out.endswith("The doctor does not see it. It is a fault of the loop.\n")
+
+
+def test_the_example_of_a_visit():
+    assert doctest.testmod(clinic) == (0, 3)
 
 
 def test_findings_are_printed_and_written():

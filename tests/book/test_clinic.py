@@ -124,8 +124,15 @@ FAULTS = {
     "no diagnosis": (without(r"\{dropdown\} Diagnosis"), "no dropdown"),
     "no thread": (without(r"\*\*People met it:\*\*"), "no thread"),
     "thread elsewhere": (without(r"github\.com/"), "no thread"),
-    "another program": (replaced("mended", "x[:256]", "x[:9]"), ""),
-    "nothing changed": (replaced("mended", ".eval()", ""), "0 lines differ"),
+    "another program": (
+        replaced("mended", "    return", "    a = 1\n" * 3 + "    return"),
+        "lines differ in broken",
+    ),
+    "nothing changed": (
+        replaced("mended", ".eval()  # changed", ""),
+        "0 lines differ",
+    ),
+    "no mark": (replaced("mended", "  # changed", ""), "is marked"),
     "no symptom": (lambda case: case.cells["broken"].outputs.clear(), "no symptom"),
     "no measure": (replaced("visit", "def measure", "def other"), "no function"),
     "does not fail": (replaced("visit", "FAILS", "passes"), "does not fail"),
