@@ -30,7 +30,7 @@ TORCH := $(VENV)/.torch-ready
 
 KEY ?= term.key
 
-.PHONY: help book serve test check lab notebooks experiments coursework bench frameworks \
+.PHONY: help book serve test check lab notebooks experiments explorables coursework bench frameworks \
 	frameworks-legacy lint mutants coverage lock clean for-ci edition edit
 
 help: ## show this list
@@ -81,6 +81,9 @@ edit: $(TORCH) ## open the book's own notebooks in JupyterLab, to change the boo
 
 notebooks: $(TORCH) ## execute the notebooks and store them (NOTEBOOKS="a b" for some)
 	@$(PY) tools/notebooks.py $(NOTEBOOKS)
+
+explorables: $(READY) ## write the numbers and stills of the living figures again
+	@$(PY) tools/living.py
 
 experiments: $(TORCH) ## run the experiments again and store their tables (EXPERIMENT=one)
 	@$(PY) -m experiments $(EXPERIMENT)

@@ -58,6 +58,7 @@ from experiments.claims import (
     Claim,
     Table,
     Verdict,
+    best_of,
     median_at_least,
     medians_at_least,
     rows_where,
@@ -143,12 +144,10 @@ def validate(width: int, layers: int, arm: str, lr: float, seed: int) -> list[Ro
 
 def best_rates(tuning: Table) -> dict[tuple[int, int, str], float]:
     """Return for each net and arm the rate of the best mean validation accuracy."""
-    best = {}
-    for (width, layers), arm in product(NETS, ARMS):
-        own = rows_where(tuning, width=width, layers=layers, arm=arm)
-        mean = {lr: rows_where(own, lr=lr)["accuracy"].mean() for lr in GRID}
-        best[width, layers, arm] = max(GRID, key=mean.__getitem__)
-    return best
+    return {
+        (w, d, arm): best_of(tuning, "lr", width=w, layers=d, arm=arm)
+        for (w, d), arm in product(NETS, ARMS)
+    }
 
 
 def tuning_tasks(_load: object) -> list[Task]:

@@ -7,7 +7,7 @@ with its thresholds, so that a page can print both side by side.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -135,6 +135,44 @@ def rows_where(table: Table, **wanted: object) -> Table:
     for column, value in wanted.items():
         own &= table[column] == value
     return {name: values[own] for name, values in table.items()}
+
+
+def means_of(
+    table: Table, *names: str, column: str = "accuracy", **wanted: object
+) -> dict[Any, float]:
+    """Return the mean of a column for each setting, the settings in rising order.
+
+    Parameters
+    ----------
+    table : dict of str to ndarray
+        A table of tuning runs.
+    *names : str
+        The columns that make a setting: with one, a key is its value; with more, a
+        tuple of values.
+    column : str
+        Which column is averaged.
+    **wanted
+        Values of other columns, as in `rows_where`.
+    """
+    own = rows_where(table, **wanted)
+    rows = [*zip(*(own[name].tolist() for name in names), strict=True)]
+    settings = sorted(set(rows))
+    picked = {s: [row == s for row in rows] for s in settings}
+    return {
+        s if len(names) > 1 else s[0]: float(own[column][picked[s]].mean())
+        for s in settings
+    }
+
+
+def best_of(
+    table: Table, *names: str, column: str = "accuracy", **wanted: object
+) -> Any:
+    """Return the setting with the best mean of a column; ties: the smaller one.
+
+    The arguments are those of `means_of`.
+    """
+    means = means_of(table, *names, column=column, **wanted)
+    return max(means, key=means.__getitem__)
 
 
 def first_reached(

@@ -64,6 +64,8 @@ from experiments.claims import (
     Table,
     Verdict,
     all_or_some,
+    best_of,
+    means_of,
     medians_at_least,
     rows_where,
 )
@@ -148,18 +150,12 @@ def validate(arm: str, lr: float, dose: float, seed: int) -> list[Row]:
 
 def means(tuning: Table, arm: str) -> dict[tuple[float, float], float]:
     """Return the mean validation accuracy of each rate and dose of an arm."""
-    own = rows_where(tuning, arm=arm)
-    pairs = sorted(set(zip(own["lr"].tolist(), own["dose"].tolist(), strict=True)))
-    return {
-        pair: float(rows_where(own, lr=pair[0], dose=pair[1])["accuracy"].mean())
-        for pair in pairs
-    }
+    return means_of(tuning, "lr", "dose", arm=arm)
 
 
 def best(tuning: Table) -> dict[str, tuple[float, float]]:
     """Return for each arm its rate and its dose; the twin has those of its twin."""
-    tuned = {arm: means(tuning, arm) for arm in TUNED}
-    chosen = {arm: max(mean, key=mean.__getitem__) for arm, mean in tuned.items()}
+    chosen = {arm: best_of(tuning, "lr", "dose", arm=arm) for arm in TUNED}
     return chosen | {"twin": chosen["weights"]}
 
 

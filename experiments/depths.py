@@ -55,6 +55,7 @@ from experiments.claims import (
     Table,
     Verdict,
     all_or_some,
+    best_of,
     median_at_least,
     rows_where,
     spread,
@@ -114,13 +115,10 @@ def rates(activation: str) -> tuple[float, ...]:
 
 def best_rates(tuning: Table) -> dict[tuple[str, str, int], float]:
     """Return for each net and depth the rate of the best mean validation accuracy."""
-    best = {}
-    for (activation, norm), depth in product(NETS, DEPTHS):
-        own = rows_where(tuning, activation=activation, norm=norm, depth=depth)
-        grid = rates(activation)
-        mean = {lr: rows_where(own, lr=lr)["accuracy"].mean() for lr in grid}
-        best[activation, norm, depth] = max(grid, key=mean.__getitem__)
-    return best
+    return {
+        (a, n, d): best_of(tuning, "lr", activation=a, norm=n, depth=d)
+        for (a, n), d in product(NETS, DEPTHS)
+    }
 
 
 def tuning_tasks(_load: object) -> list[Task]:

@@ -50,6 +50,7 @@ from experiments.claims import (
     Verdict,
     all_or_some,
     all_together,
+    best_of,
     median_at_least,
     rows_where,
     spread,
@@ -98,17 +99,11 @@ def train(
 # --- the stages -----------------------------------------------------------------------
 
 
-def best_rate(tuning: Table, arm: str) -> float:
-    """Return the rate of the grid with the best mean accuracy; ties: the smaller."""
-    means = {r: rows_where(tuning, arm=arm, lr=r)["accuracy"].mean() for r in GRID}
-    return max(GRID, key=means.__getitem__)
-
-
 def arm_tasks(load_table: Callable[[str], Table]) -> list[Task]:
     """Return a task for each arm and seed, at the arm's own rate."""
     tuning = load_table("tuning")
     return [
-        {"arm": arm, "lr": best_rate(tuning, arm), "seed": s}
+        {"arm": arm, "lr": best_of(tuning, "lr", arm=arm), "seed": s}
         for arm, s in product(ARMS, SEEDS)
     ]
 
@@ -147,7 +142,7 @@ def of(arm: str) -> np.ndarray:
 
 def own_rate(arm: str) -> float:
     """Return the rate that was chosen for an arm."""
-    return best_rate(load("detached", "tuning"), arm)
+    return best_of(load("detached", "tuning"), "lr", arm=arm)
 
 
 def validated(arm: str) -> np.ndarray:

@@ -56,6 +56,7 @@ from experiments.claims import (
     Table,
     Verdict,
     all_or_some,
+    best_of,
     median_at_least,
     rows_where,
     spread,
@@ -150,18 +151,11 @@ def validate(place: str, p: float, lr: float, seed: int) -> list[Row]:
 # --- the stages -----------------------------------------------------------------------
 
 
-def best_rate(tuning: Table, place: str, p: float) -> float:
-    """Return the rate of the grid with the best mean accuracy; ties: the smaller."""
-    own = rows_where(tuning, place=place, p=p)
-    means = {r: rows_where(own, lr=r)["accuracy"].mean() for r in GRID}
-    return max(GRID, key=means.__getitem__)
-
-
 def net_tasks(load_table: Callable[[str], Table]) -> list[Task]:
     """Return a task for each net, rate and seed; equal rates run once."""
     tuning, tasks = load_table("tuning"), []
     for place, p in NETS:
-        rates = sorted({COMMON, best_rate(tuning, place, p)})
+        rates = sorted({COMMON, best_of(tuning, "lr", place=place, p=p)})
         tasks += [
             {"place": place, "p": p, "lr": lr, "seed": s}
             for lr, s in product(rates, SEEDS)
@@ -203,7 +197,7 @@ TOLERANCES = {
 
 def own_rate(place: str, p: float) -> float:
     """Return the rate that was chosen for a net."""
-    return best_rate(load("dropout_shift", "tuning"), place, p)
+    return best_of(load("dropout_shift", "tuning"), "lr", place=place, p=p)
 
 
 def of(column: str, p: float, rate: str, layer: int = DEPTH, place: str = "every"):

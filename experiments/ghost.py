@@ -65,6 +65,7 @@ from experiments.claims import (
     Table,
     Verdict,
     all_or_some,
+    best_of,
     median_at_least,
     rows_where,
     spread,
@@ -178,17 +179,11 @@ def validate(arm: str, lr: float, seed: int) -> list[Row]:
 # --- the stages -----------------------------------------------------------------------
 
 
-def best_rate(tuning: Table, arm: str) -> float:
-    """Return the rate of the grid with the best mean accuracy; ties: the smaller."""
-    means = {r: rows_where(tuning, arm=arm, lr=r)["accuracy"].mean() for r in GRID}
-    return max(GRID, key=means.__getitem__)
-
-
 def arm_tasks(load_table: Callable[[str], Table]) -> list[Task]:
     """Return a task for each arm, rate and seed; equal rates run once."""
     tuning, tasks = load_table("tuning"), []
     for arm in ARMS:
-        rates = sorted({COMMON, best_rate(tuning, arm)})
+        rates = sorted({COMMON, best_of(tuning, "lr", arm=arm)})
         tasks += [{"arm": arm, "lr": lr, "seed": s} for lr, s in product(rates, SEEDS)]
     return tasks
 
@@ -197,7 +192,7 @@ def more_tasks(load_table: Callable[[str], Table]) -> list[Task]:
     """Return the tasks of the follow-up."""
     tuning = load_table("tuning")
     return [
-        {"arm": arm, "lr": best_rate(tuning, arm), "seed": s}
+        {"arm": arm, "lr": best_of(tuning, "lr", arm=arm), "seed": s}
         for arm, s in product(MORE_ARMS, MORE_SEEDS)
     ]
 
@@ -237,7 +232,9 @@ TOLERANCES = {
 
 def rate_of(arm: str, rate: str) -> float:
     """Return the learning rate of an arm: "common" or "own"."""
-    return COMMON if rate == "common" else best_rate(load("ghost", "tuning"), arm)
+    return (
+        COMMON if rate == "common" else best_of(load("ghost", "tuning"), "lr", arm=arm)
+    )
 
 
 def of(arm: str, rate: str, column: str = "test") -> np.ndarray:

@@ -45,7 +45,14 @@ import torch
 from torch import nn
 
 from experiments import nets
-from experiments.claims import Claim, Table, medians_at_least, rows_where, spread
+from experiments.claims import (
+    Claim,
+    Table,
+    best_of,
+    medians_at_least,
+    rows_where,
+    spread,
+)
 from experiments.runner import Row, Stage, Task, load
 
 WIDTH, DEPTHS, STEPS, REDUCED_STEPS, BATCH_SIZE = 64, (3, 10), 300, 20, 64
@@ -99,12 +106,10 @@ def validate(
 
 def best_rates(tuning: Table) -> dict[tuple[str, int, str], float]:
     """Return for each net and place the rate of the best mean validation accuracy."""
-    best = {}
-    for (activation, depth), place in product(NETS, PLACES):
-        own = rows_where(tuning, activation=activation, depth=depth, place=place)
-        mean = {lr: rows_where(own, lr=lr)["accuracy"].mean() for lr in GRID}
-        best[activation, depth, place] = max(GRID, key=mean.__getitem__)
-    return best
+    return {
+        (a, d, p): best_of(tuning, "lr", activation=a, depth=d, place=p)
+        for (a, d), p in product(NETS, PLACES)
+    }
 
 
 def tuning_tasks(_load: object) -> list[Task]:

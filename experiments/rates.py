@@ -57,6 +57,7 @@ from experiments.claims import (
     Table,
     Verdict,
     all_or_some,
+    best_of,
     mean_between,
     medians_at_least,
     rows_where,
@@ -163,11 +164,7 @@ def tuning_tasks(_load: object) -> list[Task]:
 
 def best_rates(tuning: Table) -> dict[str, float]:
     """Return for each arm the rate with the best mean end."""
-    mean = {
-        (n, lr): rows_where(tuning, norm=n, lr=lr)["end"].mean()
-        for n, lr in product(("none", "batch"), GRID)
-    }
-    return {n: max(GRID, key=lambda lr: mean[n, lr]) for n in ("none", "batch")}
+    return {n: best_of(tuning, "lr", column="end", norm=n) for n in ("none", "batch")}
 
 
 def small_rates(best: float) -> tuple[float, ...]:

@@ -61,6 +61,7 @@ from experiments.claims import (
     Table,
     Verdict,
     all_or_some,
+    best_of,
     rows_where,
     spread,
 )
@@ -140,12 +141,10 @@ def rates(arm: str) -> tuple[float, ...]:
 
 def best_rates(tuning: Table) -> dict[tuple[str, int], float]:
     """Return for each arm and depth the rate of the best mean validation accuracy."""
-    best = {}
-    for arm, depth in product(ARMS, DEPTHS):
-        own = rows_where(tuning, arm=arm, depth=depth)
-        mean = {r: rows_where(own, lr=r)["accuracy"].mean() for r in rates(arm)}
-        best[arm, depth] = max(mean, key=mean.__getitem__)
-    return best
+    return {
+        (arm, d): best_of(tuning, "lr", arm=arm, depth=d)
+        for arm, d in product(ARMS, DEPTHS)
+    }
 
 
 def variance_tasks(_load: object) -> list[Task]:

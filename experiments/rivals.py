@@ -46,6 +46,7 @@ from experiments.claims import (
     Claim,
     Table,
     Verdict,
+    best_of,
     median_at_least,
     rows_where,
     spread,
@@ -103,14 +104,10 @@ def with_dropout(model: nn.Sequential, p: float) -> nn.Sequential:
 
 def best(tuning: Table, rival: str, group: int, rate: str) -> tuple[float, float]:
     """Return strength and rate with the best mean accuracy; ties: the smaller."""
-    lrs = (COMMON,) if rate == "common" else LRS
     own = rows_where(tuning, rival=rival, group=group)
-    pairs = [*product(STRENGTHS[rival], lrs)]
-    means = {
-        (s, lr): rows_where(own, strength=s, lr=lr)["accuracy"].mean()
-        for s, lr in pairs
-    }
-    return max(pairs, key=means.__getitem__)
+    if rate == "common":
+        own = rows_where(own, lr=COMMON)
+    return best_of(own, "strength", "lr")
 
 
 def cell_tasks(load_table: Callable[[str], Table]) -> list[Task]:

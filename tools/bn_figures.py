@@ -15,6 +15,7 @@ import html
 import re
 from pathlib import Path
 
+import bn_explorables
 import nbformat
 from docutils import nodes
 from figures import MIME, SVG, narrow_of, off_paper
@@ -160,7 +161,7 @@ def write_sheet(app: Sphinx, error: Exception | None) -> None:
     """Write the style sheet that gives each colour of a figure its dark form."""
     if error or app.builder.format != "html":
         return
-    folder, colours = Path(app.srcdir), set()
+    folder, colours = Path(app.srcdir), bn_explorables.colours()
     for page in app.env.found_docs:
         for wide, thin in drawings_of(folder / f"{page}.ipynb").items():
             colours |= set(COLOUR.findall(wide + thin))

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, field
 
 FENCE = re.compile(r"^(?P<marks>:{3,}|`{3,})\{(?P<name>[\w-]+)\}[ ]*(?P<title>.*)$")
-OPTION_LINE = re.compile(r"^:[\w-]+:.*$")
+OPTION_LINE = re.compile(r"^:([\w-]+):[ ]*(.*)$")
 LABEL = re.compile(r"^\(([\w-]+)\)=$")
 EQUATION = re.compile(r"^\$\$(?:[ ]*\(([\w-]+)\))?$")
 ROLE = re.compile(r"\{(ref|numref|eq|term|cite:t|cite:p)\}`([^`]+)`")
@@ -126,8 +126,12 @@ class PlainText:
     def directive(self, fence: re.Match[str], content: list[str]) -> list[str]:
         """Convert a directive: a box, something folded, or a quiz."""
         name, title = fence["name"], self.inline(fence["title"].strip())
-        while content and OPTION_LINE.match(content[0]):
+        options = dict[str, str]()
+        while content and (option := OPTION_LINE.match(content[0])):
+            options[option[1]] = option[2]
             content = content[1:]
+        if name == "explorable":
+            return self.still(title, options, self.blocks(content))
         if name == "quiz":
             return self.quiz(title, content)
         if name in KEPT_WHOLE:
@@ -145,6 +149,12 @@ class PlainText:
             *quoted,
             "",
         ]
+
+    def still(self, name: str, options: dict[str, str], inner: list[str]) -> list[str]:
+        """Show the still picture of a living figure, which its cell brings along."""
+        where = "This figure answers to you on the book's site; here it stands still."
+        picture = f"![{options['alt']}](attachment:{name}.png)"
+        return ["", f"**{options['title']}** ({where})", "", picture, "", *inner, ""]
 
     def quiz(self, question: str, content: list[str]) -> list[str]:
         """Make a question whose answers unfold one by one."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import base64
 import dataclasses
 import json
 import re
@@ -42,6 +43,7 @@ READ_BY_PAGES = ("experiments", "frameworks")
 GONE = ("colab",)  # the edition has a cell of its own for that
 FOLDED_CODE = ("hide-input", "hide-cell")
 GUESS = re.compile(r"^:::\{admonition\} Predict first\n.*?(?=\n:::$)", re.S | re.M)
+ATTACHED = re.compile(r"\(attachment:(\w+)\.png\)")
 AFTER_IT = re.compile(r"^(\*\*What to notice|#+ )", re.M)  # the answer is told there
 ASKED = "Guess first. Then run the cells below: their outputs are left out here."
 TEX = {r"\beta": "β", r"\gamma": "γ", r"\eta": "η", r"\rho": "ρ", r"\,": " ", "'": "′"}
@@ -221,7 +223,7 @@ def convert(page: str, index: Index, solutions: bool = True) -> nbformat.Noteboo
             guessing = asks_for_a_guess(cell.source, guessing)
             source = GUESS.sub(lambda box: f"{box[0]}\n\n{ASKED}", cell.source)
             if text := plain(source):
-                made.cells.append(nbformat.v4.new_markdown_cell(text))
+                made.cells.append(with_pictures(nbformat.v4.new_markdown_cell(text)))
             continue
         if any("text/html" in out.get("data", {}) for out in cell.outputs):
             made.cells.append(nbformat.v4.new_markdown_cell(on_the_site(page)))
@@ -235,6 +237,15 @@ def convert(page: str, index: Index, solutions: bool = True) -> nbformat.Noteboo
         made.cells += new
     set_ids(made)
     return made
+
+
+def with_pictures(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return a cell with the still pictures that its text names."""
+    for name in ATTACHED.findall(cell.source):
+        picture = (ROOT / "explorables" / name / "still.png").read_bytes()
+        data = {"image/png": base64.b64encode(picture).decode()}
+        cell.setdefault("attachments", {})[f"{name}.png"] = data
+    return cell
 
 
 def asks_for_a_guess(text: str, guessing: bool) -> bool:

@@ -44,7 +44,8 @@ def test_each_folder_with_code_stands_on_the_page_on_the_house():
 
 
 def test_tests_stand_in_folders_of_the_names_of_what_they_test():
-    tested = {"bnlib", "bncheck", "experiments", "frameworks", "coursework"}
+    tested = {"bnlib", "bncheck", "experiments", "explorables"}
+    tested |= {"frameworks", "coursework"}
     here = {p.name for p in (ROOT / "tests").iterdir() if p.is_dir()}
     assert here - {"__pycache__", "support", "book"} == tested
     assert list((ROOT / "tests").glob("test_*.py")) == []

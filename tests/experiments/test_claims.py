@@ -8,8 +8,10 @@ from experiments.claims import (
     all_or_some,
     all_together,
     at_last_step,
+    best_of,
     first_reached,
     mean_between,
+    means_of,
     median_at_least,
     medians_at_least,
     ratio,
@@ -113,3 +115,17 @@ def test_a_mean_over_steps_knows_that_they_are_uneven():
 def test_a_ratio_of_steps_knows_what_never_means():
     slow, fast = np.array([20, np.inf, 20, np.inf]), np.array([10, 10, np.inf, np.inf])
     assert ratio(slow, fast).tolist() == [2, np.inf, 0, 1]
+
+
+def test_the_best_setting_has_the_best_mean_and_ties_go_to_the_smaller():
+    tuning = {
+        "arm": np.array(["a", "a", "a", "a", "b", "b"]),
+        "lr": np.array([1.0, 0.1, 0.1, 1.0, 0.1, 1.0]),
+        "dose": np.array([0, 0, 2, 2, 0, 2]),
+        "accuracy": np.array([0.5, 0.25, 0.75, 0.5, 0.25, 0.75]),
+    }
+    assert means_of(tuning, "lr", arm="a") == {0.1: 0.5, 1.0: 0.5}
+    assert best_of(tuning, "lr", arm="a") == 0.1
+    assert best_of(tuning, "lr", arm="b") == 1.0
+    assert best_of(tuning, "lr", "dose", arm="a") == (0.1, 2)
+    assert best_of(tuning, "lr", column="dose", arm="b") == 1.0

@@ -1,0 +1,1 @@
+"""One of five points is dragged."""
