@@ -30,7 +30,7 @@ from sphinx.util.docutils import SphinxDirective
 ROOT = Path(__file__).resolve().parent.parent
 TITLE = re.compile(r"^\((ch-[\w-]+)\)=\n# (.+)$", re.M)
 TIME = re.compile(
-    r"^\*Time: (\d+) minutes to read(?:, (\d+) for the exercises)?\..*$", re.M
+    r"^\*Time: (\d+) minutes to read(?:, (?:and )?(\d+ for [\w ]+))?\..*$", re.M
 )
 LEVEL = re.compile(r"Level: ([\w ]+)\.")
 NEEDS = re.compile(r"You need: (.*?)\. ")
@@ -44,7 +44,7 @@ class Head(NamedTuple):
     anchor: str
     title: str
     reading: int
-    exercises: int
+    more: str
     level: str
     needs: tuple[str, ...]
 
@@ -56,8 +56,8 @@ class Head(NamedTuple):
     @property
     def time(self) -> str:
         """The time in words."""
-        more = f" and {self.exercises}" if self.exercises else ""
-        return f"{self.reading}{more} minutes"
+        more = f", {self.more}" if self.more else ""
+        return f"{self.reading} minutes{more}"
 
 
 class Line(NamedTuple):
@@ -81,7 +81,7 @@ def head_of(page: str) -> Head:
         anchor,
         title,
         int(time[1]),
-        int(time[2] or 0),
+        time[2] or "",
         LEVEL.search(time[0])[1],
         tuple(re.findall(r"\{ref\}`((?:ch|sec)-[\w-]+)`", needs[1] if needs else "")),
     )

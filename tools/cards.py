@@ -2,8 +2,8 @@
 
 For each line of the map on the front page: `_static/cards/NN-small.webp`, the figure
 alone, for the map; and `_static/cards/NN.png`, which social networks show beside a link
-to the chapter. The figure is a label of the chapter, or the name of a living figure.
-Needs a browser.
+to the chapter. The figure is a label of the chapter, the name of a living figure,
+or "mark". Needs a browser.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "_static" / "cards"
+MARK = ROOT / "_static" / "favicon.svg"  # for a page without a figure
 LARGE, SMALL = (1200, 630), (640, 360)
 SMALL_PAGE = """<body style="margin:0;background:#fff"><div style="width:640px;
 height:360px;display:flex;align-items:center;justify-content:center">{figure}</div>
@@ -51,6 +52,8 @@ svg{{width:590px;height:480px}}</style>
 
 def figure_of(line: Line) -> str:
     """Return the drawing of a chapter's figure, or the still of a living one."""
+    if line.figure == "mark":
+        return MARK.read_text("utf-8")
     still = ROOT / "explorables" / line.figure / "still.svg"
     if still.is_file():
         return still.read_text("utf-8")
@@ -107,7 +110,7 @@ def make_front(page: Page) -> None:
         "title": "How does batch normalization really work?",
         "claim": "A free book that you can read, touch, run and teach with.",
     }
-    mark = (ROOT / "_static" / "favicon.svg").read_text("utf-8")
+    mark = MARK.read_text("utf-8")
     large(page, OUT / "book.png", "front", number="", figure=mark, **words)
 
 

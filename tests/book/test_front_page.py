@@ -42,7 +42,9 @@ def test_a_figure_that_is_not_there_is_named():
 
 def head(number: int, *needs: str) -> Head:
     """Return a chapter with a number and needs."""
-    return Head(f"{number:02}_x", f"ch-{number}", "X & Y", 5, 3, "beginner", needs)
+    return Head(
+        f"{number:02}_x", f"ch-{number}", "X & Y", 5, "3 for it", "beginner", needs
+    )
 
 
 def test_paths_join_a_chapter_to_what_it_needs_and_stand_below_it():
