@@ -120,6 +120,7 @@
     waiting = [...above.filter((other) => !other.ran && !other.drawing), cell];
     cell.output.replaceChildren();
     cell.output.hidden = true;
+    cell.say("Starting …");
     if (!worker) {
       const settings = { pyodide, wheel: new URL(wheel, here).href,
         digits: new URL(digits, here).href };

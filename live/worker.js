@@ -22,6 +22,11 @@ datasets.load_digits = load_digits
 sys.modules["sklearn"] = types.ModuleType("sklearn")
 sys.modules["sklearn.datasets"] = datasets
 import bnbook
+for _name in ("IPython", "IPython.display"):  # what pages show with it is text here
+    sys.modules[_name] = types.ModuleType(_name)
+    sys.modules[_name].get_ipython = lambda: None
+for _name in ("Markdown", "HTML", "display"):
+    setattr(sys.modules["IPython.display"], _name, lambda *shown, **more: shown[0])
 __name__ = "__main__"
 `;
 const DRAW = `
