@@ -16,11 +16,12 @@ test, averaged to 14 by 14 pixels. float32.
 Nets. `dense`: 196-64-64-64-10. `conv`: convolutions 3x3 of 8, 16 and 16 channels, the
 second and third with stride 2, mean over positions, linear. Both: norm, then ReLU.
 `transformer`: an image is a sequence of its 14 rows; width 32, two blocks of attention
-with two heads and of two linear layers, each behind its norm, mean over rows, linear. `ARMS` names the norms of each net. In the transformer layer norm and
-RMS norm take one row's 32 features; batch norm takes one feature in all rows of the
-batch; instance norm one feature in all rows of one image. Group norm has 4 groups. All
-have a learned scale, and all but RMS norm a shift. Adam, batches of 64, 200 steps. All
-arms of a net with one seed start from the same weights and see the same batches.
+with two heads and of two linear layers, each behind its norm, mean over rows, linear.
+`ARMS` names the norms of each net. In the transformer layer norm and RMS norm take one
+row's 32 features; batch norm takes one feature in all rows of the batch; instance norm
+one feature in all rows of one image. Group norm has 4 groups. All have a learned scale,
+and all but RMS norm a shift. Adam, batches of 64, 200 steps. All arms
+of a net with one seed start from the same weights and see the same batches.
 
 Rates. For each arm the rate of `GRID` with the best mean validation accuracy of the
 tuning seeds (ties: the smaller one). The grid reaches from rates at which nets stay far

@@ -279,8 +279,8 @@ def claims() -> list[Claim]:
     flattered = of("batch") - of("batch", "loss_training")
     rows.append(
         _claim(
-            "Batch norm's loss in training mode is lower than in evaluation mode, where "
-            "no token sees those behind it",
+            "Batch norm's loss is lower in training mode than in evaluation mode, "
+            "where no token sees those behind it",
             "control of this book",
             f"evaluation minus training mode: {spread(flattered, 3)} nats",
             median_at_least(flattered, 0.05, 0.02, "the difference in nats"),
