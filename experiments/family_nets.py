@@ -372,7 +372,9 @@ def _gain(net: str, arm: str, other: str, source: str) -> Claim:
     gains = of(net, arm) - of(net, other)
     judged = median_at_least(gains, 0.5, 0.25, "the points gained")
     words = f"In {WORDS[net]} {NAMES[arm]} names more test images than {NAMES[other]}"
-    return _claim(words, source, net, f"points gained: {spread(gains, 2)}", judged)
+    over = f"{int((gains > 0.5).sum())} of {len(gains)} seeds gain over 0.5"
+    effect = f"points gained: {spread(gains, 2)}; {over}"
+    return _claim(words, source, net, effect, judged)
 
 
 def _level(net: str, arm: str, other: str, source: str) -> Claim:
