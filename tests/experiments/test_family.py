@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from needs_torch import torch
 
-from experiments import family_nets, family_text
+from experiments import family_nets, family_recurrent, family_text
 from experiments.claims import means_of
 from experiments.runner import load
 
@@ -96,3 +96,13 @@ def test_verdicts_on_text_follow_the_losses(monkeypatch, gap, verdict):
     found = [c.verdict for c in family_text.claims()]
     assert [found[i] for i in (0, 3, 4, 5)] == [words] * 4
     assert found[1:3] == ["not at this size", "reproduced"]
+
+
+def test_the_verdict_on_shared_statistics_follows_the_points_lost(monkeypatch):
+    for lost, verdict in ((3, "reproduced"), (1, "partly"), (0, "not at this size")):
+        monkeypatch.setattr(
+            family_recurrent,
+            "of",
+            lambda column, lost=lost: np.full(5, 90.0 - lost * (column == "shared")),
+        )
+        assert family_recurrent.claims()[0].verdict == verdict
