@@ -127,22 +127,22 @@ def norm_of(net: str, arm: str, features: int) -> nn.Module:
     """Return the norm of an arm for one place of a net."""
     if arm == "none":
         return nn.Identity()
-    if net == "conv":
-        return {
-            "batch": nn.BatchNorm2d,
-            "layer": partial(nn.GroupNorm, 1),
-            "group": partial(nn.GroupNorm, GROUPS),
-            "instance": partial(nn.InstanceNorm2d, affine=True),
-            "rms": ImageRMSNorm,
-        }[arm](features)
-    if arm == "instance":
+    if arm == "instance" and net == "transformer":
         return PerSequence(nn.InstanceNorm1d(features, affine=True))
-    norm: nn.Module = {
+    vectors: dict[str, Callable[[int], nn.Module]] = {
         "batch": nn.BatchNorm1d,
         "layer": nn.LayerNorm,
         "group": partial(nn.GroupNorm, GROUPS),
         "rms": partial(nn.RMSNorm, eps=1e-5),
-    }[arm](features)
+    }
+    maps: dict[str, Callable[[int], nn.Module]] = {
+        "batch": nn.BatchNorm2d,
+        "layer": partial(nn.GroupNorm, 1),
+        "group": partial(nn.GroupNorm, GROUPS),
+        "instance": partial(nn.InstanceNorm2d, affine=True),
+        "rms": ImageRMSNorm,
+    }
+    norm = (maps if net == "conv" else vectors)[arm](features)
     return PerToken(norm) if net == "transformer" else norm
 
 
@@ -220,13 +220,15 @@ def conv(n_in: int, n_out: int, rng: np.random.Generator, stride: int) -> nn.Con
         layer.weight.copy_(
             torch.from_numpy(sd * rng.standard_normal((n_out, n_in, 3, 3)))
         )
-        layer.bias.zero_()
+        if layer.bias is not None:
+            layer.bias.zero_()
     return layer
 
 
 def build(net: str, arm: str, seed: int, dtype: torch.dtype) -> nn.Module:
     """Return an untrained net for images of shape (N, SIDE, SIDE)."""
-    rng, layers = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    layers: list[nn.Module] = []
     if net == "transformer":
         embed = nets.linear(SIDE, WIDTH, rng)
         return Transformer(arm, embed, SIDE, 10, rng).to(dtype)

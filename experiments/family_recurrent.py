@@ -81,12 +81,13 @@ def measure(seed: int, steps: int = STEPS, dtype: str = "float32") -> list[Row]:
     numbers = {"own": round(nets.accuracy(model, test), 5)}
     model.cell.share()
     numbers["shared"] = round(nets.accuracy(model, test), 5)
+    buffers = dict(model.cell.norms.named_buffers())
     return [
         {"seed": seed, "place": place, "time": t}
         | {"variance": round(v.item(), 6)}
         | numbers
-        for place, norm in model.cell.norms.items()
-        for t, v in enumerate(norm.running_var.mean(1), 1)
+        for place in PLACES
+        for t, v in enumerate(buffers[f"{place}.running_var"].mean(1), 1)
     ]
 
 

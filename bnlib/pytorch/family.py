@@ -390,7 +390,8 @@ class BatchNormLSTM(nn.Module):
     def share(self, shared: bool = True) -> BatchNormLSTM:
         """Let evaluation mode use one set of statistics for all steps, or its own."""
         for norm in self.norms.values():
-            norm.shared = shared
+            if isinstance(norm, StepBatchNorm1d):
+                norm.shared = shared
         return self
 
     def forward(self, x: Tensor) -> Tensor:
