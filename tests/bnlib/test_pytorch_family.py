@@ -166,7 +166,7 @@ def test_each_step_has_running_statistics_of_its_own():
         torch.testing.assert_close(layer.running_mean[t], x.mean(0))
         torch.testing.assert_close(layer.running_var[t], x.var(0))
     layer.eval()
-    for t, step in ((0, 0), (1, 1), (5, 1)):
+    for t, step in ((0, 0), (1, 1), (4, 1)):
         want = (batches[0] - batches[step].mean(0)) / (
             batches[step].var(0) + 1e-5
         ).sqrt()
