@@ -18,7 +18,7 @@ def alone(net, norm, seed):
         "batch": (nn.BatchNorm1d, nn.BatchNorm2d),
         "renorm": (BatchRenorm1d, BatchRenorm2d),
         "group": (lambda d: nn.GroupNorm(10, d), lambda d: nn.GroupNorm(4, d)),
-        "layer": (nn.LayerNorm, lambda d: nn.LayerNorm((d, *side))),
+        "layer": (nn.LayerNorm, lambda d: nn.GroupNorm(1, d)),
         "ghost": (lambda d: GhostBatchNorm1d(d, 3), None),
         "none": (lambda _: nn.Identity(), lambda _: nn.Identity()),
     }[norm]
@@ -41,7 +41,6 @@ def alone(net, norm, seed):
     else:
         layers += [nn.Unflatten(1, (1, 28, 28)), nn.AvgPool2d(2)]
         for i, n_in in enumerate((1, 16, 16)):
-            side = (14, 14) if i == 0 else (7, 7)
             draw = rng.standard_normal((16, n_in, 3, 3))
             conv = nn.Conv2d(n_in, 16, 3, padding=1, bias=bias)
             scale = (2 / (9 * n_in)) ** 0.5
