@@ -94,17 +94,18 @@
       return make("text", { x, y, style }, this.layer, words);
     }
     /** An axis of numbers along the bottom (or, with `up`, along the left). */
-    axis(scale, ticks, { at, up = false, label = "", digits = 0 } = {}) {
+    axis(scale, ticks, { at, up = false, label = "", digits = 0, labels = [] } = {}) {
       const [from, to] = [scale(ticks[0]), scale(ticks[ticks.length - 1])];
       if (up) this.line(at, from, at, to); else this.line(from, at, to, at);
-      for (const tick of ticks) {
+      for (const [i, tick] of ticks.entries()) {
         const p = scale(tick);
+        const words = labels[i] ?? show(tick, digits);
         if (up) {
           this.line(at - 4, p, at, p);
-          this.text(at - 7, p + 4, show(tick, digits), { anchor: "end", size: 12 });
+          this.text(at - 7, p + 4, words, { anchor: "end", size: 12 });
         } else {
           this.line(p, at, p, at + 4);
-          this.text(p, at + 17, show(tick, digits), { anchor: "middle", size: 12 });
+          this.text(p, at + 17, words, { anchor: "middle", size: 12 });
         }
       }
       if (label && up) this.text(at - 30, Math.min(from, to) - 10, label, { size: 12 });
@@ -127,6 +128,9 @@
           node.focus();
           event.preventDefault();
         });
+        // A finger on it drags, and does not scroll (touch-action is not for shapes).
+        node.addEventListener("touchstart", (event) => event.preventDefault(),
+          { passive: false });
         node.addEventListener("pointermove", (event) => {
           if (!node.hasPointerCapture(event.pointerId)) return;
           const to = new DOMPoint(event.clientX, event.clientY)
@@ -272,6 +276,7 @@
   }
 
   window.Explorables = {
+    data: {}, // what NAME.data.js holds
     define(name, kind) { kinds[name] = kind; },
     kinds, still, show, scale, calm, mount,
   };

@@ -21,11 +21,10 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from living import FOLDER, scripts
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "explorables"
 SHARED = ("shared.js", "explorables.css")
 COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 
@@ -89,8 +88,9 @@ def load_scripts(app: Sphinx, page: str, template: str, context: dict, tree) -> 
                                      context.get("body") or ""))  # fmt: skip
     if names:
         app.add_css_file("explorables/explorables.css")
-        for script in ("shared", *names):
-            app.add_js_file(f"explorables/{script}.js", loading_method="defer")
+        paths = [path for name in names for path in scripts(name)]
+        for file in ("shared.js", *(path.name for path in paths)):
+            app.add_js_file(f"explorables/{file}", loading_method="defer")
 
 
 def copy_files(app: Sphinx, error: Exception | None) -> None:

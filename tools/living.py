@@ -67,6 +67,12 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/numbers.py"))
 
 
+def scripts(name: str) -> list[Path]:
+    """Return the scripts of a figure: its data, if it has some, then the figure."""
+    paths = [FOLDER / name / f"{name}{end}" for end in (".data.js", ".js")]
+    return [path for path in paths if path.is_file()]
+
+
 def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: lists, and words for nan and infinity."""
     if isinstance(value, dict):
@@ -98,7 +104,8 @@ def opened(browser: str, width: int = 700, **context: Any) -> Iterator[Page]:
         page.add_style_tag(path=FOLDER / "explorables.css")
         page.add_script_tag(path=FOLDER / "shared.js")
         for name in names():
-            page.add_script_tag(path=FOLDER / name / f"{name}.js")
+            for script in scripts(name):
+                page.add_script_tag(path=script)
         page.evaluate(MOUNT)
         yield page
         chromium.close()

@@ -1,0 +1,1 @@
+"""A batch that the reader composes, and what its statistics do."""

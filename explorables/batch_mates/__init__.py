@@ -1,0 +1,1 @@
+"""One example among changing batch mates."""

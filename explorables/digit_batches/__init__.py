@@ -1,0 +1,1 @@
+"""Forty digits, answered in batches that the reader chooses."""

@@ -1,0 +1,1 @@
+"""Gradients that grow with depth, beside theory."""

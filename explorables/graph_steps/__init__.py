@@ -1,0 +1,1 @@
+"""The computation graph of the layer, stepped forward and backward."""

@@ -1,0 +1,1 @@
+"""The decision line while the mixture of red and yellow roses moves."""

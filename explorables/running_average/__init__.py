@@ -1,0 +1,1 @@
+"""Running averages that chase a moving truth."""

@@ -1,0 +1,1 @@
+"""A shift at test time, and what re-estimated statistics repair."""

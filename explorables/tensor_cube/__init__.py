@@ -1,0 +1,1 @@
+"""One tensor, and the entries that share a mean in each norm."""

@@ -1,0 +1,1 @@
+"""The length and the angle of one weight vector before batch norm."""
