@@ -37,6 +37,10 @@ CHAPTER = re.compile(r"chapters/(\d\d)_")
 TABLE = re.compile(r'<table class="table">.*?</table>', re.S)
 HEAD = re.compile(r"<th\b[^>]*>(.*?)</th>", re.S)
 CELL, TAG = re.compile(r"<td\b"), re.compile(r"<[^>]+>")
+TOGGLE = re.compile(
+    r'(<a class="[^"]*internal"[^>]*>(.*?)</a><details[^>]*>)<summary>'
+    r'(<span class="toctree-toggle")'
+)
 RIGHT, WRONG = "Right.", "Not this one."
 DESCRIPTION_LENGTH = 155
 # Jupyter Book loads every script of _static on every page; these are for one page each.
@@ -238,6 +242,16 @@ def with_own_titles(body: str) -> str:
     return body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
 
+def with_named_toggles(text: str) -> str:
+    """Let a screen reader say what a toggle of the contents opens."""
+
+    def named(found: re.Match) -> str:
+        title = html.escape(html.unescape(TAG.sub("", found[2])), quote=True)
+        return f'{found[1]}<summary aria-label="Pages of {title}">{found[3]}'
+
+    return TOGGLE.sub(named, text)
+
+
 def lighten(app: Sphinx, error: Exception | None) -> None:
     """Leave out of the site what no page needs.
 
@@ -255,7 +269,8 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
         text = path.read_text("utf-8")
         for classes in re.findall(r'class="([^"]*\bfa-[^"]*)"', text):
             used |= {name for name in classes.split() if name.startswith("fa-")}
-        path.write_text(preload.sub("", tag.sub("", text)), "utf-8", newline="\n")
+        text = with_named_toggles(preload.sub("", tag.sub("", text)))
+        path.write_text(text, "utf-8", newline="\n")
     for name in NOT_NEEDED:
         for path in site.rglob(f"{name}*"):
             path.unlink()

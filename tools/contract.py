@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import clinic
 import nbformat
 import prose
 import yaml
@@ -283,6 +284,12 @@ def has_image_text(nb) -> Iterator[Problem]:
             yield Problem(i, line, f"image without :alt: {found}")
 
 
+def has_whole_cases(nb) -> Iterator[Problem]:
+    for case in clinic.cases(nb):
+        for text in clinic.lacks(case):
+            yield Problem(case.cell, 0, f"case {case.anchor}: {text}")
+
+
 EVERY_PAGE: tuple[Check, ...] = (
     starts_with_title,
     ran_in_order,
@@ -295,6 +302,7 @@ EVERY_PAGE: tuple[Check, ...] = (
     reads_well,
 )
 EVERY_CHAPTER: tuple[Check, ...] = (has_parts, has_exercises)
+EVERY_CLINIC_PAGE: tuple[Check, ...] = (has_whole_cases,)
 
 
 def check_notebook(path: Path) -> list[Problem]:
@@ -303,8 +311,11 @@ def check_notebook(path: Path) -> list[Problem]:
     if path.stat().st_size >= MAX_BYTES:
         found.append(Problem(0, 0, f"{path.stat().st_size} bytes, a million or more"))
     nb = nbformat.read(path, as_version=4)
-    is_chapter = path.parent.name == "chapters"
-    for check in EVERY_PAGE + (EVERY_CHAPTER if is_chapter else ()):
+    checks = EVERY_PAGE
+    if path.parent.name == "chapters":
+        is_clinic = clinic.PAGE.fullmatch(path.stem)
+        checks += EVERY_CLINIC_PAGE if is_clinic else EVERY_CHAPTER
+    for check in checks:
         found += check(nb)
     return found
 

@@ -47,6 +47,8 @@ def _plain(source: str) -> str:
         source = pattern.sub(_blank, source)
     source = re.sub(r"``[^`]+``", "code", source)
     source = re.sub(r"\{cite(?::\w+)?\}`[^`]*`", "Citation", source)
+    source = re.sub(r"^\([\w-]+\)=$", "", source, flags=re.M)
+    source = re.sub(r"\{(?:ref|numref|eq)\}`[^`<]+`", "reference", source)
     source = re.sub(r"\{[\w:-]+\}`([^`<]*?)\s*(?:<[^`>]*>)?`", _role, source)
     source = re.sub(r"`[^`]+`", "code", source)
     source = re.sub(r"\$[^$\n]+(?:\n[^$\n]+)?\$", "formula", source)

@@ -11,6 +11,7 @@ import os
 import re
 from pathlib import Path
 
+import clinic
 import contract
 import nbformat
 import notebooks
@@ -24,7 +25,9 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 def chapters() -> list[Path]:
-    return sorted((ROOT / "chapters").glob("*.ipynb"))
+    """List the pages with exercises: all but the clinic's pages of cases."""
+    pages = sorted((ROOT / "chapters").glob("*.ipynb"))
+    return [path for path in pages if not clinic.PAGE.fullmatch(path.stem)]
 
 
 def load(path: Path):

@@ -1,6 +1,7 @@
 """The doctor: for each code a sick model and its healthy twin, and no trace is left."""
 
 import copy
+import doctest
 import json
 import random
 
@@ -10,9 +11,17 @@ from needs_torch import torch
 from published_nets import Transformer, count, densenet121, mobilenet_v2, resnet18
 from torch import nn
 
-from bnlib.pytorch.doctor import as_json, as_table, codes, diagnose
+from bnlib.pytorch.doctor import (
+    as_json,
+    as_table,
+    clinic,
+    codes,
+    diagnose,
+    pages,
+    visit,
+)
 from bnlib.pytorch.doctor.__main__ import main
-from bnlib.pytorch.surgery import freeze
+from bnlib.pytorch.surgery import freeze, precise_statistics
 
 
 def draw(*shape, seed=0, scale=1.0):
@@ -380,6 +389,61 @@ def test_a_model_of_two_inputs_is_called_as_told():
     for purpose in ("train", "deploy"):
         more = {"purpose": purpose, "call": lambda model, batch: model(**batch)}
         assert ("bias-before-norm", "linear") in found(Two().eval(), data, **more)
+
+
+def test_statistics_that_fit_the_data_are_not_young():
+    """The counter of batches alone does not say that the start is still in them."""
+    model = nn.Sequential(nn.BatchNorm1d(8))
+    data = 100 + X
+    trained(model, steps=4)
+    assert ("momentum", "0") in found(model, data)
+    precise_statistics(model, data.split(16))
+    assert int(model[0].num_batches_tracked) == 4
+    assert found(model, data) == set()
+
+
+def test_each_finding_names_its_section():
+    (finding,) = diagnose(nn.Sequential(nn.BatchNorm1d(8)), X, purpose="evaluate")[:1]
+    assert finding.page == pages()[finding.code]
+    assert set(pages()) == set(codes())
+    assert finding.page == "chapters/17a_check_the_mode.html#clinic-training-mode"
+
+
+def test_a_visit_runs_each_program_once_and_asks_the_doctor_first(capsys):
+    runs = []
+
+    def program(training):
+        def run():
+            runs.append(training)
+            return trained(nn.Sequential(nn.BatchNorm1d(8))).train(training)
+
+        return run
+
+    def measure(program):
+        model = program()
+        mode = model.training
+        model.eval()  # a measure may change the model
+        return f"training is {mode}", not mode
+
+    def doctor(program):
+        return diagnose(program(), X, purpose="evaluate")
+
+    visit(measure, program(True), program(False), doctor)
+    assert runs == [True, False]
+    assert capsys.readouterr().out == (
+        "Before: training is True -> FAILS\n"
+        "        the doctor: training-mode\n"
+        "After:  training is False -> passes\n"
+        "        the doctor: nothing found\n"
+    )
+    visit(measure, program(True), program(True), "It is a fault of the loop.")
+    out = capsys.readouterr().out
+    assert "After:  training is True -> FAILS" in out
+    assert out.endswith("The doctor does not see it. It is a fault of the loop.\n")
+
+
+def test_the_example_of_a_visit():
+    assert doctest.testmod(clinic) == (0, 2)
 
 
 def test_findings_are_printed_and_written():

@@ -433,6 +433,16 @@ def test_what_no_page_needs_is_left_out(tmp_path):
     assert font.read_bytes()[:4] == b"wOF2"
 
 
+def test_a_toggle_of_the_contents_says_what_it_opens():
+    toggle = '<span class="toctree-toggle" role="presentation"></span></summary>'
+    link = '<a class="reference internal" href="a.html">17. A &amp; <em>b</em></a>'
+    made = bn_site.with_named_toggles(f"{link}<details><summary>{toggle}")
+    named = '<summary aria-label="Pages of 17. A &amp; b">'
+    assert made == f"{link}<details>{named}{toggle}"
+    other = f"<details><summary>{toggle}"
+    assert bn_site.with_named_toggles(other) == other
+
+
 def test_an_icon_that_the_small_fonts_lack_is_a_warning(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(bn_site.logger, "warning", lambda *words: said.append(words))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bnlib.pytorch.doctor.clinic import visit
 from bnlib.pytorch.doctor.look import inputs_of, look, untouched
 from bnlib.pytorch.doctor.rules import ERROR, NOTE, RULES, WARNING
 from bnlib.pytorch.surgery import foldable
@@ -26,6 +27,8 @@ __all__ = [
     "as_table",
     "codes",
     "diagnose",
+    "pages",
+    "visit",
 ]
 PURPOSES = (None, "train", "evaluate", "deploy")
 
@@ -47,7 +50,7 @@ class Finding(NamedTuple):
     reason, fix : str
         Why it matters, and what to do.
     page : str
-        Section of the book's clinic.
+        Section of the book's clinic, an address on the site: see `pages`.
     """
 
     code: str
@@ -62,6 +65,16 @@ class Finding(NamedTuple):
 def codes() -> dict[str, str]:
     """Return each code with its reason."""
     return {code: complaint.reason for code, complaint in RULES.items()}
+
+
+def pages() -> dict[str, str]:
+    """Return for each code its section of the book's clinic: an address on the site."""
+
+    def address(place: str) -> str:
+        page, anchor = place.split("#")
+        return f"chapters/{page}.html#{anchor}"
+
+    return {code: address(complaint.page) for code, complaint in RULES.items()}
 
 
 def diagnose(
@@ -111,9 +124,9 @@ def diagnose(
     if purpose == "deploy" and sight.norms:
         with untouched(model):
             sight.pairs = foldable(model, batches[0], call)
-    order = [ERROR, WARNING, NOTE]
+    order, places = [ERROR, WARNING, NOTE], pages()
     found = [
-        Finding(code, c.severity, layer, evidence, c.reason, c.fix, f"ch-clinic#{code}")
+        Finding(code, c.severity, layer, evidence, c.reason, c.fix, places[code])
         for code, c in RULES.items()
         for layer, evidence in c.rule(sight)
     ]

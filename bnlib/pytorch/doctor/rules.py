@@ -1,7 +1,8 @@
 """The doctor's rules: one function for each code, from what was seen to findings.
 
 A rule yields the name of a layer and the evidence, in words with numbers. Its
-`Complaint` holds what is the same each time: severity, reason and fix.
+`Complaint` holds what is the same each time: severity, page, reason and fix. The page
+is the file of a chapter and the anchor of a section there.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from bnlib.pytorch.doctor.look import NORMS, WEIGHTED, Sight
+from bnlib.pytorch.doctor.look import NORMS, WEIGHTED, Seen, Sight
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 Found = Iterator[tuple[str, str]]
@@ -20,14 +22,16 @@ Found = Iterator[tuple[str, str]]
 FEW_VALUES = 8  # below it the batch's mean is off by a third of a sd and more
 START_LEFT = 0.1  # weight of the start in the running statistics
 MEAN_OFF, RATIO_OFF, CHANNELS_OFF = 1.0, 3.0, 0.1
+CLOSE = 0.2  # in sd, and for the logarithm of a ratio of variances
 HUGE = 1e4
 SIGNAL = 100.0  # growth or decay of the signal over a net without norms
 
 
 class Complaint(NamedTuple):
-    """What a code means: severity, reason, fix, and the rule that finds it."""
+    """What a code means, the section of the clinic, and the rule that finds it."""
 
     severity: str
+    page: str
     reason: str
     fix: str
     rule: Callable[[Sight], Found]
@@ -37,15 +41,27 @@ RULES: dict[str, Complaint] = {}
 
 
 def rule(
-    code: str, severity: str, reason: str, fix: str
+    code: str, severity: str, page: str, reason: str, fix: str
 ) -> Callable[[Callable], Callable]:
     """Enter a function under its code."""
 
     def enter(function: Callable[[Sight], Found]) -> Callable[[Sight], Found]:
-        RULES[code] = Complaint(severity, reason, fix, function)
+        RULES[code] = Complaint(severity, page, reason, fix, function)
         return function
 
     return enter
+
+
+def _fits(norm: _BatchNorm, seen: Seen | None) -> bool:
+    """Say whether stored statistics are those of the data, however they were made."""
+    mean, var = norm.running_mean, norm.running_var
+    if seen is None or seen.mean is None or seen.var is None or seen.count < 16:
+        return False
+    if mean is None or var is None:
+        return False
+    off = (seen.mean - mean.double()).abs() / (seen.var + norm.eps).sqrt()
+    ratio = (seen.var + norm.eps) / (var.double() + norm.eps)
+    return bool(off.median() < CLOSE and ratio.log().abs().median() < CLOSE)
 
 
 def _parameter(value: object) -> Tensor | None:
@@ -58,6 +74,7 @@ def _parameter(value: object) -> Tensor | None:
 @rule(
     "bias-before-norm",
     NOTE,
+    "17e_check_the_neighbours#clinic-bias",
     "the norm subtracts the mean, and with it any constant that was added before",
     "build the layer with bias=False; beta takes its place",
 )
@@ -74,6 +91,7 @@ def bias_before_norm(sight: Sight) -> Found:
 @rule(
     "dropout-before-norm",
     WARNING,
+    "17e_check_the_neighbours#clinic-order-dropout",
     "dropout makes the variance larger in training than in evaluation, and the running "
     "variance is that of training",
     "put dropout behind the last norm, or re-estimate the statistics with dropout off",
@@ -88,6 +106,7 @@ def dropout_before_norm(sight: Sight) -> Found:
 @rule(
     "odd-order",
     NOTE,
+    "17e_check_the_neighbours#clinic-order-activation",
     "most norms of this net stand before the activation and this one behind it",
     "check that the order is meant",
 )
@@ -104,6 +123,7 @@ def odd_order(sight: Sight) -> Found:
 @rule(
     "shared-norm",
     WARNING,
+    "17c_look_at_the_batch#clinic-shared-layer",
     "one norm that stands at two places keeps one set of statistics for both",
     "give each place a norm of its own",
 )
@@ -121,6 +141,7 @@ def shared_norm(sight: Sight) -> Found:
 @rule(
     "called-twice",
     WARNING,
+    "17c_look_at_the_batch#clinic-called-twice",
     "each call moves the running statistics, which then mix what differs",
     "give each call a norm of its own, or join the inputs into one batch",
 )
@@ -134,6 +155,7 @@ def called_twice(sight: Sight) -> Found:
 @rule(
     "signal-lost",
     NOTE,
+    "17b_follow_the_statistics#clinic-signal-lost",
     "the signal grows or fades from layer to layer, and no norm holds it",
     "put a norm into the net, or scale the first weights (He, LeCun)",
 )
@@ -157,6 +179,7 @@ def signal_lost(sight: Sight) -> Found:
 @rule(
     "training-mode",
     ERROR,
+    "17a_check_the_mode#clinic-training-mode",
     "in training mode an answer depends on the other examples of the batch, and the "
     "running statistics move",
     "call model.eval() before evaluation, and model.train() before training goes on",
@@ -172,6 +195,7 @@ def training_mode(sight: Sight) -> Found:
 @rule(
     "live-statistics",
     WARNING,
+    "17a_check_the_mode#clinic-live-statistics",
     "requires_grad=False does not stop the running statistics, which move in each "
     "forward pass in training mode",
     "bnlib.pytorch.surgery.freeze, which a later train() does not undo",
@@ -191,6 +215,7 @@ def live_statistics(sight: Sight) -> Found:
 @rule(
     "not-finite",
     ERROR,
+    "17b_follow_the_statistics#clinic-one-inf",
     "one inf or nan in a batch stays in the running average for good, and is seen in "
     "evaluation only",
     "bnlib.pytorch.surgery.precise_statistics on clean data",
@@ -207,6 +232,7 @@ def not_finite(sight: Sight) -> Found:
 @rule(
     "half-statistics",
     WARNING,
+    "17d_mind_shapes_and_numbers#clinic-half-precision",
     "float16 ends at 65,504, and small steps of an average are lost in half precision",
     "keep norms in float32: norm.float(), or autocast instead of model.half()",
 )
@@ -221,6 +247,7 @@ def half_statistics(sight: Sight) -> Found:
 @rule(
     "graph-in-statistics",
     ERROR,
+    "17b_follow_the_statistics#clinic-graph-in-statistics",
     "running statistics that carry a graph cannot be copied, and hold all past batches",
     "detach what is stored",
 )
@@ -236,6 +263,7 @@ def graph_in_statistics(sight: Sight) -> Found:
 @rule(
     "tracking-off",
     ERROR,
+    "17a_check_the_mode#clinic-tracking-off",
     "the layer does not update its statistics in training, and uses the old ones in "
     "evaluation",
     "set track_running_stats when the layer is built; or set running_mean, running_var "
@@ -251,6 +279,7 @@ def tracking_off(sight: Sight) -> Found:
 @rule(
     "momentum",
     WARNING,
+    "17b_follow_the_statistics#clinic-cold-average",
     "the running statistics still hold their start, mean 0 and variance 1",
     "train longer, raise momentum (in PyTorch the weight of the new batch), or use "
     "bnlib.pytorch.surgery.precise_statistics",
@@ -262,13 +291,14 @@ def momentum_too_small(sight: Sight) -> Found:
         if steps is None or step is None or (n := int(steps)) == 0:
             continue
         left = (1 - step) ** n
-        if left > START_LEFT:
+        if left > START_LEFT and not _fits(norm, sight.seen.get(name)):
             yield name, f"momentum {step:g}, {n} batches: {left:.0%} of the start left"
 
 
 @rule(
     "momentum-large",
     NOTE,
+    "17b_follow_the_statistics#clinic-momentum-meaning",
     "the running statistics are nearly those of the last batch, with its noise",
     "lower momentum: 0.1 is PyTorch's default",
 )
@@ -282,6 +312,7 @@ def momentum_too_large(sight: Sight) -> Found:
 @rule(
     "one-value",
     ERROR,
+    "17c_look_at_the_batch#clinic-batch-of-one",
     "one value per channel has no variance: the layer stops with an error in training",
     "drop the last batch if it holds one example (drop_last=True), or use another norm",
 )
@@ -298,6 +329,7 @@ def one_value(sight: Sight) -> Found:
 @rule(
     "small-batch",
     WARNING,
+    "17c_look_at_the_batch#clinic-accumulation",
     "the statistics of so few values are noisy, and differ from the running ones",
     "larger batches, group norm, or statistics over several devices (SyncBatchNorm)",
 )
@@ -315,6 +347,7 @@ def small_batch(sight: Sight) -> Found:
 @rule(
     "statistics-off",
     WARNING,
+    "17b_follow_the_statistics#clinic-averaged-weights",
     "in evaluation the layer does not normalize this data",
     "bnlib.pytorch.surgery.precise_statistics on training data, or adapt on new data; "
     "check the inputs' scaling first",
@@ -349,6 +382,7 @@ def statistics_off(sight: Sight) -> Found:
 @rule(
     "dead-channels",
     WARNING,
+    "17e_check_the_neighbours#clinic-dead-channels",
     "a channel that is constant on this data comes out as beta and learns nothing",
     "look at what stands before the norm: a dead activation, a masked input",
 )
@@ -368,6 +402,7 @@ def dead_channels(sight: Sight) -> Found:
 @rule(
     "huge-channels",
     WARNING,
+    "17e_check_the_neighbours#clinic-huge-channels",
     "values of this size overflow in half precision and swamp the next layer",
     "look for an unscaled input or a rate that is too high",
 )
@@ -391,6 +426,7 @@ def huge_channels(sight: Sight) -> Found:
 @rule(
     "decay-on-norm",
     NOTE,
+    "17e_check_the_neighbours#clinic-weight-decay",
     "weight decay pulls gamma and beta to 0; whether that helps is disputed, and it is "
     "seldom meant",
     "put gamma and beta into a parameter group with weight_decay=0",
@@ -414,6 +450,7 @@ def decay_on_norm(sight: Sight) -> Found:
 @rule(
     "not-in-optimizer",
     WARNING,
+    "17e_check_the_neighbours#clinic-not-in-optimizer",
     "the optimizer does not know these parameters, so they stay what they are",
     "give the optimizer model.parameters() after the model is complete",
 )
@@ -435,6 +472,7 @@ def not_in_optimizer(sight: Sight) -> Found:
 @rule(
     "not-synchronised",
     WARNING,
+    "17f_move_the_model#clinic-sync",
     "each replica normalizes by the statistics of its own part of the batch",
     "nn.SyncBatchNorm.convert_sync_batchnorm(model), if the parts are small",
 )
@@ -454,6 +492,7 @@ def not_synchronised(sight: Sight) -> Found:
 @rule(
     "foldable",
     NOTE,
+    "17f_move_the_model#clinic-fold-in-training",
     "in evaluation the norm is a scale and a shift, which the layer before it can do",
     "bnlib.pytorch.surgery.fold",
 )
