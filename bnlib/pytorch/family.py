@@ -312,7 +312,7 @@ class StepBatchNorm1d(nn.Module):
 
     References
     ----------
-    Cooijmans et al. (2017), Recurrent batch normalization, section 3.
+    Cooijmans et al. (2017), Recurrent batch normalization.
     """
 
     def __init__(self, num_features: int, num_steps: int, scale: float = 1.0,
@@ -370,7 +370,7 @@ class BatchNormLSTM(nn.Module):
 
     References
     ----------
-    Cooijmans et al. (2017), equations 6 to 8.
+    Cooijmans et al. (2017), Recurrent batch normalization.
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_steps: int,
