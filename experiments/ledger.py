@@ -11,6 +11,8 @@ CHAPTERS = (
     "ch-depth",
     "ch-scale-free",
     "ch-noise",
+    "ch-batch-lies",
+    "ch-family",
 )
 CLASSES = {REPRODUCED: "reproduced", PARTLY: "partly", NOT_HERE: "not-here"}
 

@@ -51,7 +51,8 @@ def page_of(cells: list[tuple[str, str]]) -> str:
     """Return a page with cells, which loads the script as the site does."""
     body = "".join(cell_markup(kind, code) for kind, code in cells)
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><script defer src="live.js" '
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<script defer src="live.js" '
         f'data-pyodide="{bn_live.PYODIDE}" data-wheel="book.whl" '
         f'data-digits="{bn_live.DIGITS.name}" data-worker="worker.js"></script>'
         f"</head><body><main>{body}</main></body></html>"
