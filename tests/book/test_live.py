@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bn_live
@@ -82,8 +83,8 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def page(browser: Browser, site: Path) -> Iterator[Page]:
+@contextmanager
+def opened(browser: Browser, site: Path) -> Iterator[Page]:
     """Open the page in a browser that gets Pyodide from this machine."""
 
     def give(route: Route) -> None:
@@ -99,6 +100,20 @@ def page(browser: Browser, site: Path) -> Iterator[Page]:
         page.goto("page.html")
         yield page
         context.close()
+
+
+@pytest.fixture(scope="module")
+def running(browser: Browser, site: Path) -> Iterator[Page]:
+    """Give a page in which Python, once started, goes on from test to test."""
+    with opened(browser, site) as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser: Browser, site: Path) -> Iterator[Page]:
+    """Give a fresh page."""
+    with opened(browser, site) as page:
+        yield page
 
 
 def press(page: Page, cell: int, button: str = "Run", wait: bool = True) -> str:
@@ -118,10 +133,10 @@ def write(page: Page, cell: int, code: str) -> None:
     page.locator(".live-edit").nth(cell).fill(code)
 
 
-def test_a_cell_runs_after_those_above_it_and_shows_its_last_value(page):
-    assert press(page, 1).split() == ["mean", "1.5", "1.25"]
-    assert page.locator(".live-output").first.is_hidden()
-    assert press(page, 1).split() == ["mean", "1.5", "1.25"]
+def test_a_cell_runs_after_those_above_it_and_shows_its_last_value(running):
+    assert press(running, 1).split() == ["mean", "1.5", "1.25"]
+    assert running.locator(".live-output").first.is_hidden()
+    assert press(running, 1).split() == ["mean", "1.5", "1.25"]
 
 
 def test_nothing_is_asked_for_before_a_reader_presses_run(browser, site):
@@ -136,22 +151,23 @@ def test_nothing_is_asked_for_before_a_reader_presses_run(browser, site):
     assert names <= {"page.html", "live.js", "favicon.ico"}
 
 
-def test_a_figure_is_drawn_when_it_is_asked_for(page):
-    assert "drawn" in press(page, 2)
-    picture = page.locator(".live-output").nth(2).locator("img")
+def test_a_figure_is_drawn_when_it_is_asked_for(running):
+    assert "drawn" in press(running, 2)
+    picture = running.locator(".live-output").nth(2).locator("img")
     assert picture.evaluate("i => i.decode().then(() => i.naturalWidth)") > 300
 
 
-def test_the_digits_are_there_and_an_unfinished_exercise_above_is_passed_over(page):
-    assert press(page, 4).strip() == "(1400, 64)"
+def test_the_digits_are_there_and_an_unfinished_exercise_above_is_passed_over(running):
+    assert press(running, 4).strip() == "(1400, 64)"
 
 
-def test_an_error_is_told_from_the_readers_lines_on(page):
-    write(page, 1, "y = x\nprint(1 / 0)")
-    text = press(page, 1)
+def test_an_error_is_told_from_the_readers_lines_on(running):
+    write(running, 1, "y = x\nprint(1 / 0)")
+    text = press(running, 1)
     assert "line 2" in text
     assert text.strip().endswith("ZeroDivisionError: division by zero")
     assert "pyodide" not in text
+    press(running, 1, "Reset", wait=False)
 
 
 def test_a_run_can_be_stopped_and_the_next_one_works(page):
@@ -176,10 +192,10 @@ def test_what_a_reader_wrote_is_kept_and_can_be_reset(page):
     assert page.locator(".live-edit").nth(1).is_hidden()
 
 
-def test_an_exercise_is_checked_as_in_the_notebook(page):
-    assert "nothing yet" in press(page, 6, "Check")
-    write(page, 5, "answer_3_1 = 3.0")
-    assert "nothing yet" not in press(page, 6, "Check")
+def test_an_exercise_is_checked_as_in_the_notebook(running):
+    assert "nothing yet" in press(running, 6, "Check")
+    write(running, 5, "answer_3_1 = 3.0")
+    assert "nothing yet" not in press(running, 6, "Check")
 
 
 def test_without_a_network_a_reader_is_told_and_nothing_is_lost(page):

@@ -105,10 +105,10 @@ def test_the_script_computes_what_bnlib_computes(page, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_state_can_be_drawn_and_told(page, name):
-    for width in (375, 900):
+    for width, every in ((375, 1), (900, 4)):
         page.set_viewport_size({"width": width, "height": 800})
         page.wait_for_timeout(50)
-        for case in numbers(name):
+        for case in numbers(name)[::every]:
             if case["state"].get("unreachable"):  # only its numbers count
                 continue
             assert page.evaluate(DRAW, [name, case["state"]]) == [], case["state"]
