@@ -161,10 +161,38 @@ def left_training():
     return model
 
 
+class Sequences(nn.Module):
+    """A norm over the features of sequences of shape (m, steps, features)."""
+
+    def __init__(self, moved, steps=6, n=6):
+        super().__init__()
+        torch.manual_seed(0)
+        self.moved, self.linear = moved, nn.Linear(8, n)
+        self.norm = nn.BatchNorm1d(n if moved else steps)
+
+    def forward(self, x):
+        h = self.linear(x)
+        return (
+            self.norm(h.transpose(1, 2)).transpose(1, 2) if self.moved else self.norm(h)
+        )
+
+
+def grouped(groups):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 16), nn.GroupNorm(groups, 16), nn.Linear(16, 4))
+
+
 SICK = {
     "bias-before-norm": ("0", lambda: dense(bias=True), dense, {}),
     "dropout-before-norm": ("5", lambda: dense(nn.Dropout(0.5)), dense, {}),
     "odd-order": ("14", lambda: ordered(True), lambda: ordered(False), {}),
+    "norm-axis": (
+        "norm",
+        lambda: Sequences(False),
+        lambda: Sequences(True),
+        {"sick": draw(32, 6, 8), "healthy": draw(32, 6, 8)},
+    ),
+    "one-value-group": ("1", lambda: grouped(16), lambda: grouped(8), {}),
     "shared-norm": ("0", lambda: shared(True), lambda: shared(False), {}),
     "called-twice": ("norm", lambda: Twice(True), lambda: Twice(False), {}),
     "signal-lost": ("14", lambda: deep(0.1), lambda: deep(1.0), {}),
@@ -212,6 +240,22 @@ def test_a_sick_model_is_found_and_its_healthy_twin_is_not(code):
     more = {k: v for k, v in more.items() if k not in data}
     assert (code, layer) in found(sick(), data["sick"], **more)
     assert code not in {c for c, _ in found(healthy(), data["healthy"], **more)}
+
+
+def test_a_bias_along_another_axis_is_left_alone():
+    """The biases of a linear layer lie on the last axis, the channels on axis 1."""
+    codes_found = {code for code, _ in found(Sequences(False), draw(32, 6, 8))}
+    assert "bias-before-norm" not in codes_found
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_layer_norm_of_one_value_is_found(size):
+    model = nn.Sequential(nn.Unflatten(1, (-1, size)), nn.LayerNorm(size))
+    assert (("one-value-group", "1") in found(model)) == (size == 1)
+
+
+def test_maps_of_one_channel_in_a_group_are_healthy():
+    assert found(nn.Sequential(nn.GroupNorm(3, 3)), draw(4, 3, 5, 5)) == set()
 
 
 def test_statistics_in_half_precision_are_found():

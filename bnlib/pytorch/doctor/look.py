@@ -8,6 +8,7 @@ they are those of the start or not finite, takes those of the batch there.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,8 @@ class Seen:
         Whether nothing else used that output.
     dropouts : tuple of str
         Active dropouts between the norm before it and this one.
+    axes : int
+        Number of axes of its input.
     values : list of int
         Values per channel, for each batch.
     mean, var : Tensor or None
@@ -90,6 +93,7 @@ class Seen:
     layer: str = ""
     alone: bool = True
     dropouts: tuple[str, ...] = ()
+    axes: int = 2
     values: list[int] = field(default_factory=list)
     mean: Tensor | None = None
     var: Tensor | None = None
@@ -132,6 +136,8 @@ class Sight:
         What the model is about to do.
     pairs : list of (str, str)
         Layers and norms that can be folded.
+    single : dict of str to str
+        Group and layer norms that get one value at a time, with the shape of the input.
     """
 
     model: nn.Module
@@ -142,6 +148,7 @@ class Sight:
     optimizer: torch.optim.Optimizer | None
     purpose: str | None
     pairs: list[tuple[str, str]] = field(default_factory=list)
+    single: dict[str, str] = field(default_factory=dict)
 
 
 class _Flow(TorchFunctionMode):
@@ -155,6 +162,7 @@ class _Flow(TorchFunctionMode):
         self.users: dict[int, int] = {}
         self.drops: dict[int, frozenset[str]] = {}
         self.asked: dict[str, Tensor] = {}  # norm -> its input
+        self.single: dict[str, str] = {}
         self.dropout = ""  # name of the dropout module that runs
 
     def _tensors(self, *values: Any) -> list[Tensor]:
@@ -187,13 +195,19 @@ class _Flow(TorchFunctionMode):
     def before(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Note what a norm is given."""
         self._module_drop = self.names[module] if isinstance(module, _DropoutNd) else ""
-        if not isinstance(module, _BatchNorm) or not self._tensors(inputs):
+        if not self._tensors(inputs):
+            return
+        if _together(module, self._tensors(inputs)[0]) == 1:
+            shape = tuple(self._tensors(inputs)[0].shape)
+            self.single[self.names[module]] = f"an input of shape {shape}"
+        if not isinstance(module, _BatchNorm):
             return
         seen = self.seen.setdefault(self.names[module], Seen())
         seen.calls += 1
         x = self._tensors(inputs)[0]
         seen.before, seen.layer = self.maker.get(id(x), ("other", ""))
         seen.dropouts += tuple(sorted(self.drops.get(id(x), frozenset())))
+        seen.axes = x.ndim
         self.asked[self.names[module]] = x
 
     def after(self, module: nn.Module, _: Any, out: Any) -> None:
@@ -213,6 +227,15 @@ class _Flow(TorchFunctionMode):
         """Say whether a norm is the one user of its input."""
         for name, x in self.asked.items():
             self.seen[name].alone = self.users.get(id(x), 0) <= 1
+
+
+def _together(module: nn.Module, x: Tensor) -> int:
+    """Return how many values of one example share a mean; 0 for other modules."""
+    if isinstance(module, nn.GroupNorm):
+        return x[:1].numel() // module.num_groups
+    if isinstance(module, nn.LayerNorm):
+        return math.prod(module.normalized_shape)
+    return 0
 
 
 @contextmanager
@@ -317,4 +340,13 @@ def look(
             after = spread if number == 0 else (lambda *_: None)
             with hooked(model, measure, after):
                 run(model, batch)
-    return Sight(model, norms, seen, spreads, len(batches), optimizer, purpose)
+    return Sight(
+        model,
+        norms,
+        seen,
+        spreads,
+        len(batches),
+        optimizer,
+        purpose,
+        single=flow.single,
+    )

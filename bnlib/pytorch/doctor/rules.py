@@ -83,7 +83,10 @@ def bias_before_norm(sight: Sight) -> Found:
     for name, seen in sight.seen.items():
         if seen.before != "weights" or not seen.alone or seen.calls != 1:
             continue
-        bias = _parameter(sight.model.get_submodule(seen.layer).bias)
+        layer = sight.model.get_submodule(seen.layer)
+        bias = _parameter(layer.bias)
+        if isinstance(layer, nn.Linear) and seen.axes > 2:
+            continue  # its biases lie along another axis than the norm's channels
         if bias is not None:
             yield seen.layer, f"{bias.numel()} biases before the norm {name!r}"
 
@@ -118,6 +121,39 @@ def odd_order(sight: Sight) -> Found:
     if usual >= 3 and len(odd) <= usual / 3:
         for name in odd:
             yield name, f"{usual} norms follow a layer with weights"
+
+
+@rule(
+    "norm-axis",
+    WARNING,
+    "17d_mind_shapes_and_numbers#clinic-batch-axis",
+    "a linear layer puts its features on the last axis, and the norm takes axis 1 for "
+    "its channels",
+    "move the features to axis 1 for the norm and back, or use a norm over the last "
+    "axis",
+)
+def norm_axis(sight: Sight) -> Found:
+    """Find a norm behind a linear layer whose output has more than two axes."""
+    for name, seen in sight.seen.items():
+        if seen.before == "weights" and seen.axes > 2:
+            layer = sight.model.get_submodule(seen.layer)
+            if isinstance(layer, nn.Linear):
+                words = f"{layer.out_features} features of {seen.layer!r} on axis"
+                channels = sight.norms[name].num_features
+                yield name, f"{words} {seen.axes - 1}, {channels} channels on axis 1"
+
+
+@rule(
+    "one-value-group",
+    ERROR,
+    "17d_mind_shapes_and_numbers#clinic-silent-zeros",
+    "one value less its own mean is 0: beta comes out, whatever goes in",
+    "fewer groups, so that several values share a mean; or no norm there",
+)
+def one_value_group(sight: Sight) -> Found:
+    """Find a group or layer norm that normalizes single values."""
+    for name, shape in sight.single.items():
+        yield name, f"1 value for each mean, in {shape}"
 
 
 @rule(
