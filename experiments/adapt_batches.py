@@ -8,14 +8,15 @@ shift, with the two claims about it; `adapt_shift` had shown what it does in mix
 batches of 100. All else is as it was.
 
 Source. Schneider et al. (2020): with few test images mix their statistics with the
-source's, weight N / (N + n). Nado et al. (2020) use the statistics of test batches, and
-ask how large these must be. Wang et al. (2021): entropy minimization, tried by its
+source's, weight N / (N + n). Nado et al. (2020) use the statistics of test batches.
+Wang et al. (2021): entropy minimization, tried by its
 authors on mixed test batches.
 
 Data. As in `adapt_shift`; shifts "both" (0.3 x + 0.5; entropy minimization sees this
-one alone) and "blur". Test batches of 2, 6, 15 or 50 images, equally many batches for each class: of all classes ("mixed"), of two classes
-each ("two"), of one class ("one", one class after the other). The images of a class
-are as many as fit into whole batches in each class.
+one alone) and "blur". Test batches of 2, 6, 15 or 50 images, equally many batches for
+each class: of all classes ("mixed"), of two classes each ("two"), of one class ("one",
+one class after the other). The images of a class are as many as fit into whole batches
+in each class.
 
 Nets. The dense net of `adapt_shift` with batch norm, at the rate chosen there.
 
