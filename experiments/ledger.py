@@ -12,6 +12,7 @@ CHAPTERS = (
     "ch-scale-free",
     "ch-noise",
     "ch-batch-lies",
+    "ch-family",
     "ch-adapt",
 )
 CLASSES = {REPRODUCED: "reproduced", PARTLY: "partly", NOT_HERE: "not-here"}
