@@ -140,7 +140,8 @@ def minimize_entropy(
     Returns
     -------
     model : nn.Module
-        A copy as `mix_statistics` returns it, with new gamma and beta.
+        A copy as `mix_statistics` returns it, with new gamma and beta, which alone take
+        gradients.
     outputs : Tensor
         The answers to all batches, one after the other.
 

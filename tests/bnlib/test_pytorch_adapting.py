@@ -107,6 +107,8 @@ def test_what_is_given_stays_and_nothing_is_stored(make, shape):
         assert torch.equal(v, mixed.state_dict()[k])
         moved = k in ("1.weight", "1.bias")
         assert torch.equal(v, adapted.state_dict()[k]) != moved, k
+    learning = [k for k, p in adapted.named_parameters() if p.requires_grad]
+    assert learning == ["1.weight", "1.bias"]
     assert type(net[1]) is not MixedBatchNorm
     assert not net.training
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
