@@ -406,8 +406,8 @@ def claims() -> list[Claim]:
         words = ", ".join(f"{spread(v, 1)} at {d} blocks" for d, v in lost.items())
         rows.append(
             _claim(
-                f"{ARMS[arm].capitalize()} keeps up with batch norm, to {points} "
-                f"point{'s' if points > 1 else ''}".replace("Skipinit", "SkipInit"),
+                f"In batch norm's place, {ARMS[arm]}: the net keeps up, to {points} "
+                f"point{'s' if points > 1 else ''}",
                 SOURCES[arm],
                 f"points lost: {words}",
                 all_or_some(facts, ""),
