@@ -324,7 +324,7 @@ def _accuracy_claim() -> Claim:
     """Judge the plain net with the better clipping by unit against batch norm."""
     lost = {arm: of("batch") - of(arm) for arm in ARMS if arm.startswith("unit")}
     facts = {
-        f"the median loss is under {points} points": min(
+        f"the median loss is under {points} point{'s' if points > 1 else ''}": min(
             float(np.median(v)) for v in lost.values()
         )
         < points

@@ -13,6 +13,7 @@ CHAPTERS = (
     "ch-noise",
     "ch-batch-lies",
     "ch-family",
+    "ch-without",
 )
 CLASSES = {REPRODUCED: "reproduced", PARTLY: "partly", NOT_HERE: "not-here"}
 
