@@ -29,7 +29,7 @@ CLIPPED = Right(clipped, says=SAYS["15.2"], mistakes=[
     M("no-floor", "np.maximum(np.linalg.norm(weight, axis=0), eps)",
       "np.linalg.norm(weight, axis=0)"),
     M("added-floor", "np.maximum(np.linalg.norm(weight, axis=0), eps)",
-      "(np.linalg.norm(weight, axis=0) + eps)"),
+      "(np.linalg.norm(weight, axis=0) + eps)", near=True),
     M("floor-of-all", "limit * np.maximum(np.linalg.norm(weight, axis=0), eps)",
       "np.maximum(limit * np.linalg.norm(weight, axis=0), eps)"),
     M("fixed-length", "limit * np.maximum(np.linalg.norm(weight, axis=0), eps)",

@@ -17,6 +17,10 @@ ANSWERS = {
             + LENGTH.replace("axis=0", "axis=1, keepdims=True")
             + "    return grad * np.minimum(1, most / length)\n",
         ],
+        "near": HEAD
+        + "    most = limit * (np.linalg.norm(weight, axis=0) + eps)\n"
+        + LENGTH
+        + "    return grad * np.minimum(1, most / length)\n",
     },
     "15.3": {
         "wrong": ['answer_15_3 = "a"', 'answer_15_3 = "d"'],
