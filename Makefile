@@ -30,7 +30,7 @@ TORCH := $(VENV)/.torch-ready
 
 KEY ?= term.key
 
-.PHONY: help book serve test check lab notebooks experiments explorables coursework bench frameworks \
+.PHONY: help book site serve test check lab notebooks experiments explorables cards coursework bench frameworks \
 	frameworks-legacy lint mutants coverage lock clean for-ci edition edit
 
 help: ## show this list
@@ -56,6 +56,9 @@ for-ci: $(READY)
 
 book: $(READY) ## build the site, strictly, and check its pages
 	@$(PY) tools/book.py
+
+site: $(TORCH) ## build everything for publishing: the book, notebooks, problem sets
+	@$(PY) tools/publish.py
 
 serve: book ## build the site and show it at http://localhost:8000
 	@echo "Open http://localhost:$(PORT) - stop with Ctrl+C."
@@ -84,6 +87,9 @@ notebooks: $(TORCH) ## execute the notebooks and store them (NOTEBOOKS="a b" for
 
 explorables: $(READY) ## write the numbers and stills of the living figures again
 	@$(PY) tools/living.py
+
+cards: $(READY) ## make the chapters' cards again, from their figures
+	@$(PY) tools/cards.py
 
 experiments: $(TORCH) ## run the experiments again and store their tables (EXPERIMENT=one)
 	@$(PY) -m experiments $(EXPERIMENT)

@@ -194,8 +194,36 @@ def clean_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
         context["body"] = with_labelled_cells(with_own_titles(context["body"]))
     text = description(doctree)
     if text:
-        meta = f'<meta name="description" content="{html.escape(text, quote=True)}" />'
-        context["metatags"] = context.get("metatags", "") + meta
+        context["metatags"] = context.get("metatags", "") + metadata(
+            app, page, str(context.get("title") or ""), text
+        )
+
+
+def metadata(app: Sphinx, page: str, title: str, text: str) -> str:
+    """Describe a page for search engines, and for whoever shows a card of its link."""
+    base = app.config.html_baseurl.rstrip("/")
+    chapter = CHAPTER.match(page)
+    card = f"{chapter[1]}.png" if chapter else "book.png"
+    if not (ROOT / "_static" / "cards" / card).is_file():
+        card = "book.png"
+    properties = {
+        "og:type": "article" if chapter else "website",
+        "og:site_name": app.config.project,
+        "og:title": TAG.sub("", title),
+        "og:description": text,
+        "og:url": f"{base}/{page}.html",
+        "og:image": f"{base}/_static/cards/{card}",
+        "og:image:width": "1200",
+        "og:image:height": "630",
+    }
+    lines = [f'<meta name="description" content="{html.escape(text, quote=True)}" />']
+    lines += [
+        f'<meta property="{name}" content="{html.escape(value, quote=True)}" />'
+        for name, value in properties.items()
+    ]
+    return "\n".join(
+        [*lines, '<meta name="twitter:card" content="summary_large_image" />']
+    )
 
 
 def with_labelled_cells(body: str) -> str:

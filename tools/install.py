@@ -21,6 +21,7 @@ import tempfile
 from pathlib import Path
 
 from parts import missing
+from pyodide_files import fetch
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.txt"
@@ -84,6 +85,8 @@ def install_for_ci() -> int:
         return 0
     if install_torch():
         return 1
+    if not fetch():
+        print("Note: Pyodide's files cannot be had; live cells will not be tested.")
     packages = [name for part in missing() for name in part.packages]
     if not packages or not shutil.which("apt-get"):
         return 0

@@ -69,6 +69,7 @@ def steps() -> list[Result]:
     ]
     if not done[-1].code:
         done.append(run("local links", python, "tools/check_links.py"))
+        done.append(run("valid HTML", python, "tools/check_html.py"))
         done.append(run("pages in a browser", python, "tools/check_browser.py"))
     return done
 

@@ -96,7 +96,20 @@ def test_a_notebook_is_shown_as_it_is_meant(lab, name):
     assert seen["wrong"] == 0
     assert len(seen["text"]) >= seen["cells"] > 3
     if name[0].isdigit():
-        assert min(seen["folded"], seen["boxes"], seen["formulas"]) >= 3
+        assert seen["folded"] >= 3
+    if name[0].isdigit() and not name.startswith("17"):  # the clinic has cases
+        assert min(seen["boxes"], seen["formulas"]) >= 3
+
+
+def test_the_still_of_a_living_figure_is_shown(lab):
+    address, browser = lab
+    page = browser.new_page()
+    page.goto(f"{address}/lab/tree/03_transform_a_batch.ipynb?reset")
+    still = page.locator(".jp-RenderedMarkdown img[alt^='Five points']")
+    still.wait_for(timeout=60_000, state="attached")
+    width = still.evaluate("i => i.decode().then(() => i.naturalWidth)")
+    page.close()
+    assert width == 640
 
 
 def test_a_link_on_the_page_leads_to_its_place(lab):

@@ -83,7 +83,12 @@ def test_a_folder_is_whole_and_light(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stored_numbers_are_those_that_bnlib_gives_now(name):
-    now, stored = leaves(tool.cases(name)), leaves(numbers(name))
+    try:
+        now, stored = leaves(tool.cases(name)), leaves(numbers(name))
+    except ModuleNotFoundError as error:  # the ledger's claims need torch
+        if error.name != "torch":
+            raise
+        pytest.skip("torch is not installed")
     assert now.keys() == stored.keys()
     words = {k for k, v in stored.items() if isinstance(v, str)}
     assert {k: now[k] for k in words} == {k: stored[k] for k in words}

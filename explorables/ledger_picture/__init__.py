@@ -1,0 +1,1 @@
+"""The claims ledger as a picture: one disc for each claim."""
