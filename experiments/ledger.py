@@ -14,6 +14,7 @@ CHAPTERS = (
     "ch-batch-lies",
     "ch-family",
     "ch-adapt",
+    "ch-without",
 )
 CLASSES = {REPRODUCED: "reproduced", PARTLY: "partly", NOT_HERE: "not-here"}
 
