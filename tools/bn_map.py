@@ -30,7 +30,7 @@ from sphinx.util.docutils import SphinxDirective
 ROOT = Path(__file__).resolve().parent.parent
 TITLE = re.compile(r"^\((ch-[\w-]+)\)=\n# (.+)$", re.M)
 TIME = re.compile(
-    r"^\*Time: (\d+) minutes to read(?:, (?:and )?(\d+ for [\w ]+))?\..*$", re.M
+    r"^\*Time: (\d+) minutes to read(?:, (?:and )?(\d+ for [\w ]+))?[.;].*$", re.M
 )
 LEVEL = re.compile(r"Level: ([\w ]+)\.")
 NEEDS = re.compile(r"You need: (.*?)\. ")

@@ -2,11 +2,11 @@
 
     python tools/pyodide_files.py       fetch them into the environment
 
-Readers get these files from a public address. The test gives the browser the same files
-from this machine: from BOOK_PYODIDE or the virtual environment, where they are whole and
-have the hashes that are pinned here and in Pyodide's own lock file. They come from a package
-of somebody else, which happens to carry them; it may vanish, and then the test is
-skipped.
+Readers get these files from a public address. The test gives the browser the same
+files from this machine: from BOOK_PYODIDE or the virtual environment, where they are
+whole and have the hashes that are pinned here and in Pyodide's own lock file. They come
+from a package of somebody else, which happens to carry them; it may vanish, and then
+the test is skipped.
 """
 
 from __future__ import annotations

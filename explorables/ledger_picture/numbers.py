@@ -23,12 +23,12 @@ FIRST = 7  # the number of the first chapter with claims
 
 @cache
 def claims() -> list[tuple[int, int, int]]:
-    """Return chapter, verdict, kind of each claim; a source in words: a control."""
+    """Return chapter, verdict, kind of each claim; controls say "of this book"."""
     return [
         (
             CHAPTERS.index(claim.chapter),
             VERDICTS.index(claim.verdict),
-            int(len(claim.source.split()) > 1),
+            int("book" in claim.source),
         )
         for _, claim in ledger()
     ]
