@@ -139,3 +139,19 @@ def test_tanh_lets_a_quarter_of_the_noise_through_as_exercise_11_3_says(seed, m)
     noise = batch_noise(net.train(), x, m, np.random.default_rng(1), batches=100)
     second = float([*noise.values()][1].mean.median())
     assert 0.2 < second * m**0.5 < 0.4
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_constant_maps_get_a_frame_as_exercise_15_3_says(seed):
+    torch = pytest.importorskip("torch")
+    from bnlib.pytorch.without import StandardizedConv2d  # noqa: PLC0415  needs torch
+
+    torch.manual_seed(seed)
+    layer = StandardizedConv2d(8, 4000, 3, padding=1, bias=False).double()
+    with torch.no_grad():
+        y = layer(torch.ones(1, 8, 12, 12).double()).square().mean(1)[0]
+    corners = y[[0, 0, -1, -1], [0, -1, 0, -1]].mean()
+    edges = torch.stack([y[0], y[-1], y[:, 0], y[:, -1]])[:, 1:-1].mean()
+    assert y[1:-1, 1:-1].max() < 1e-20
+    assert corners / edges == pytest.approx(1280 / 1152, rel=0.06)
+    assert corners > edges
