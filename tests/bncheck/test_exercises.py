@@ -21,6 +21,7 @@ import pytest
 import bncheck
 
 ROOT = Path(__file__).resolve().parents[2]
+IN_TORCH = re.compile(r"\b(torch|nn)\.")  # an answer written with PyTorch
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
@@ -68,6 +69,8 @@ def setup_cells(nb) -> list[str]:
 
 def judge(path: Path, exercise, source: str):
     """Run an answer after the chapter's imports and give its feedback."""
+    if IN_TORCH.search(source) and not HAS_TORCH and os.environ.get("CI") != "true":
+        pytest.skip("torch is not installed")
     space = {"np": np, "__name__": "answer"}
     here = Path.cwd()
     os.chdir(path.parent)
