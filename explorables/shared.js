@@ -20,7 +20,6 @@
   };
   const kinds = {};
   const STILL_WIDTH = 640;
-  const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   /** A colour that the dark page may replace. */
   function paint(name) {
@@ -34,6 +33,13 @@
     if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
     const text = value.toFixed(digits);
     return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
+  }
+
+  /** The mean of some numbers; and with it their variance, with the divisor m. */
+  const mean = (v) => v.reduce((sum, a) => sum + a, 0) / v.length;
+  function moments(v) {
+    const mu = mean(v);
+    return [mu, mean(v.map((a) => (a - mu) ** 2))];
   }
 
   function make(tag, attributes = {}, parent = null, text = "") {
@@ -278,7 +284,7 @@
   window.Explorables = {
     data: {}, // what NAME.data.js holds
     define(name, kind) { kinds[name] = kind; },
-    kinds, still, show, scale, calm, mount,
+    kinds, still, show, scale, mean, moments, mount,
   };
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll(".explorable[data-name]").forEach(mount);

@@ -14,6 +14,16 @@ BROWSERS = (
     "msedge",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
+# For a browser that is driven by a program: it asks nobody for anything.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def find_browser() -> str | None:

@@ -12,14 +12,14 @@ import base64
 import hashlib
 import html
 import io
+import re
 import sys
 from pathlib import Path
 
 import nbformat
 from bn_map import Line, head_of, map_of_the_book
-from browser import find_browser
+from browser import ARGUMENTS, find_browser
 from figures import MIME, SVG
-from living import ARGUMENTS
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, sync_playwright
@@ -104,14 +104,24 @@ def make(line: Line, page: Page) -> None:
     large(page, path, source_of(line), number=str(head.number), figure=figure, **words)
 
 
+def front() -> tuple[str, str]:
+    """Return the title of the front page and its first sentence."""
+    text = (ROOT / "index.md").read_text("utf-8")
+    return re.search(r"^# (.+)\n\n(.+?\.)(?:\s|$)", text, re.M).groups()
+
+
+def source_of_front() -> str:
+    """Return what the card of the front page is made of, as a short hash."""
+    text = "\n".join([*front(), MARK.read_text("utf-8")])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def make_front(page: Page) -> None:
     """Write the card of the front page, with the mark of the book."""
-    words = {
-        "title": "How does batch normalization really work?",
-        "claim": "A free book that you can read, touch, run and teach with.",
-    }
-    mark = MARK.read_text("utf-8")
-    large(page, OUT / "book.png", "front", number="", figure=mark, **words)
+    title, claim = map(html.escape, front())
+    mark, path = MARK.read_text("utf-8"), OUT / "book.png"
+    words = {"number": "", "title": title, "claim": claim, "figure": mark}
+    large(page, path, source_of_front(), **words)
 
 
 def main() -> int:

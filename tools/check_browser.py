@@ -32,21 +32,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 import axe_playwright_python
-from browser import find_browser
+from browser import ARGUMENTS, find_browser
 from contract import toc_pages
 from playwright.sync_api import Error as BrowserError
 from playwright.sync_api import sync_playwright
 
 SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WORKERS = min(os.cpu_count() or 1, 4)
 ANSWERS = Path(__file__).with_name("answers.toml")
 FIRST, NEXT = 450_000, 200_000  # bytes, compressed, of a page opened first or next

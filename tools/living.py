@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from browser import find_browser
+from browser import ARGUMENTS, find_browser
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "explorables"
 SEED = 2015
-ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
 MOUNT = """() => { window.change = Object.fromEntries(
   [...document.querySelectorAll('.explorable')].map(
     figure => [figure.dataset.name, window.Explorables.mount(figure)])); }"""

@@ -1,17 +1,12 @@
 /* A batch composed by the reader: three classes and padding, and what it does to all. */
 (() => {
   "use strict";
-  const { define, show, scale } = window.Explorables;
+  const { define, show, scale, moments } = window.Explorables;
   const [EACH, PADDING, EPS] = [8, 0, 1e-5];
   const CENTRES = [-1, 2, 5];
   const OFFSETS = [0, 0.7, -0.6, 0.3, -0.9, 1, -0.2, -0.3];
   const CLASSES = [["a", "blue"], ["b", "orange"], ["c", "plum"]];
 
-  const mean = (v) => v.reduce((sum, a) => sum + a, 0) / v.length;
-  function moments(v) {
-    const mu = mean(v);
-    return [mu, mean(v.map((a) => (a - mu) ** 2))];
-  }
   const members = (state) => CLASSES.flatMap(([name, colour], k) =>
     OFFSETS.slice(0, state[name]).map((offset) => ({ x: CENTRES[k] + offset, colour })));
   const EVERYONE = moments(members({ a: EACH, b: EACH, c: EACH }).map(({ x }) => x));

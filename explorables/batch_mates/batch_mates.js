@@ -1,17 +1,12 @@
 /* One example, normalized in two hundred batches with other mates each time. */
 (() => {
   "use strict";
-  const { define, show, scale } = window.Explorables;
+  const { define, show, scale, moments } = window.Explorables;
   const [DRAWS, EPS] = [200, 1e-5];
   const SIZES = [2, 4, 8, 16, 32];
   const POPULATION = [...Array(60).keys()].map((k) =>
     2 * Math.sin(1.7 * k) + Math.cos((0.9 * k * k) % 6.2831));
 
-  const mean = (v) => v.reduce((sum, a) => sum + a, 0) / v.length;
-  function moments(v) {
-    const mu = mean(v);
-    return [mu, mean(v.map((a) => (a - mu) ** 2))];
-  }
   const normalized = (x, [mu, variance]) => (x - mu) / Math.sqrt(variance + EPS);
 
   function compute({ x, size, seed }) {

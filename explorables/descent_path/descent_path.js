@@ -1,7 +1,7 @@
 /* Gradient descent on two weights while the scale of one feature is dragged. */
 (() => {
   "use strict";
-  const { define, show, scale } = window.Explorables;
+  const { define, show, scale, mean } = window.Explorables;
   // Twelve examples of two features, and their targets: all of mean 0.
   const X = [[-1.2, 0.5], [-0.9, -0.8], [-0.7, 1.1], [-0.4, -0.3], [-0.2, 0.9],
     [-0.1, -1.2], [0.1, 0.2], [0.3, -0.6], [0.5, 1.0], [0.7, -1.1], [0.8, 0.6],
@@ -10,7 +10,6 @@
   const STEPS = 25;
   const MOST = 1e6;
 
-  const mean = (v) => v.reduce((sum, x) => sum + x, 0) / v.length;
 
   function prepared({ factor, divide }) {
     const columns = [0, 1].map((k) => X.map((row) => row[k] * (k ? factor : 1)));

@@ -1,7 +1,7 @@
 /* One of five points is dragged, and every normalized value moves. */
 (() => {
   "use strict";
-  const { define, show, scale } = window.Explorables;
+  const { define, show, scale, moments } = window.Explorables;
   const POINTS = [-2, -1, 0.5, 1.5, 3.5];
   // Three more features of the same five examples; they stay.
   const MATES = [[1.2, -0.4, 0.3], [-0.8, 1.6, -1.1], [0.4, 0.2, 2.0], [-1.5, -0.9, 0.6],
@@ -10,10 +10,9 @@
   const NORMS = ["batch", "layer", "group", "instance"];
   const SAME = 1e-9;
 
-  const mean = (v) => v.reduce((sum, x) => sum + x, 0) / v.length;
-  function moments(values) {
-    const mu = mean(values);
-    return { mean: mu, variance: mean(values.map((x) => (x - mu) ** 2)) };
+  function statistics(values) {
+    const [mean, variance] = moments(values);
+    return { mean, variance };
   }
   function apply(x, { mean: mu, variance }, { gamma, beta, eps }) {
     return (gamma * (x - mu)) / Math.sqrt(variance + eps) + beta;
@@ -25,10 +24,10 @@
 
   function compute(state) {
     const table = state.points.map((x, i) => [x, ...MATES[i]]);
-    const own = moments(state.points);
+    const own = statistics(state.points);
     const used = state.evaluate ? RUNNING : own;
     const columns = [0, 1, 2, 3].map((j) =>
-      state.evaluate ? RUNNING : moments(table.map((row) => row[j])));
+      state.evaluate ? RUNNING : statistics(table.map((row) => row[j])));
     const result = {
       mean: own.mean,
       variance: own.variance,
@@ -38,7 +37,7 @@
     for (const [norm, sets] of Object.entries(SETS)) {
       result[norm] = table.map((row) => {
         const stats = row.map((_, j) =>
-          moments(sets.find((set) => set.includes(j)).map((k) => row[k])));
+          statistics(sets.find((set) => set.includes(j)).map((k) => row[k])));
         return row.map((x, j) => apply(x, stats[j], state));
       });
     }

@@ -1,7 +1,7 @@
 /* A change of weights or inputs in front of five norms: how far do outputs move? */
 (() => {
   "use strict";
-  const { define, show, scale } = window.Explorables;
+  const { define, show, scale, mean } = window.Explorables;
   const EPS = 1e-12;
   const NORMS = [["none", "no norm"], ["batch", "batch norm"], ["layer", "layer norm"],
     ["group", "group norm"], ["rms", "RMS norm"]];
@@ -28,7 +28,6 @@
     return a;
   }
 
-  const mean = (v) => v.reduce((sum, b) => sum + b, 0) / v.length;
   function standard(v, centre = true) {
     const mu = centre ? mean(v) : 0;
     const root = Math.sqrt(mean(v.map((b) => (b - mu) ** 2)) + EPS);

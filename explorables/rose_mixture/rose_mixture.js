@@ -1,7 +1,7 @@
 /* A decision line, learned from a mixture of red and yellow pictures. */
 (() => {
   "use strict";
-  const { define, show, scale } = window.Explorables;
+  const { define, show, scale, mean } = window.Explorables;
   // Two features of 40 red and of 40 yellow pictures, in thousandths; roses are 1.
   const X = [[[157,77],[206,98],[196,62],[175,61],[173,58],[235,125],[225,104],[143,63],[134,75],
     [186,92],[125,89],[173,69],[224,67],[144,56],[124,86],[149,60],[196,74],[117,48],
@@ -20,7 +20,6 @@
   const ROUNDS = 40;
   const NAMES = ["red", "yellow"];
 
-  const mean = (v) => v.reduce((sum, a) => sum + a, 0) / v.length;
   const column = (rows, k) => rows.map((row) => row[k]);
 
   function standardised(own) {

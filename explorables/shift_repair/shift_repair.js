@@ -1,7 +1,7 @@
 /* A unit after a shift at test time: which statistics bring its classes back? */
 (() => {
   "use strict";
-  const { define, show, scale } = window.Explorables;
+  const { define, show, scale, mean, moments } = window.Explorables;
   const [EACH, EPS] = [30, 1e-5];
   const COUNT = [...Array(EACH).keys()];
   const LOW = COUNT.map((k) => -1.2 + 1.1 * Math.sin(2.3 * k) * Math.cos((0.7 * k * k) % 6.2831));
@@ -11,11 +11,6 @@
   const NOISE = BEFORE.map((_, k) =>
     1.5 * Math.sin(3.1 * k + 2) * Math.cos((2.9 * k * k) % 6.2831));
 
-  const mean = (v) => v.reduce((sum, a) => sum + a, 0) / v.length;
-  function moments(v) {
-    const mu = mean(v);
-    return [mu, mean(v.map((a) => (a - mu) ** 2))];
-  }
 
   /** The examples that come: class 0 whole, of class 1 the first `share`. */
   function arriving({ factor, offset, noise, share }) {

@@ -1,7 +1,7 @@
 /* One weight vector before batch norm: its length, its angle, and weight decay. */
 (() => {
   "use strict";
-  const { define, show, scale } = window.Explorables;
+  const { define, show, scale, mean } = window.Explorables;
   // Two batches of eight examples of two features, and a target for each example.
   const X = [
     [[1.2, 0.3], [-0.7, 0.9], [0.4, -1.1], [-1, -0.6], [0.8, 1.4], [-0.2, -0.5],
@@ -13,7 +13,6 @@
     [0.7, -0.8, 1, -1.2, 1.5, -1, 0.5, -0.7]];
   const [STEPS, EPS] = [200, 1e-5];
 
-  const mean = (v) => v.reduce((sum, a) => sum + a, 0) / v.length;
   const dot = (u, v) => u[0] * v[0] + u[1] * v[1];
   const length = (v) => Math.hypot(v[0], v[1]);
 

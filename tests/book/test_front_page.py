@@ -29,6 +29,14 @@ def test_a_chapter_has_cards_of_its_present_figure_and_words(line):
     assert Image.open(cards.OUT / f"{line.page[:2]}-small.webp").size == cards.SMALL
 
 
+def test_the_front_page_has_a_card_of_its_present_words():
+    title, claim = cards.front()
+    assert title.endswith("?")
+    assert len(claim.split()) > 5
+    made = Image.open(cards.OUT / "book.png").text["source"]
+    assert made == cards.source_of_front(), "old: make cards"
+
+
 def test_cards_are_light():
     heavy = {p.name for p in cards.OUT.glob("*.webp") if p.stat().st_size > 16_000}
     heavy |= {p.name for p in cards.OUT.glob("*.png") if p.stat().st_size > 60_000}
