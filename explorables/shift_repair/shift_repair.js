@@ -29,13 +29,14 @@
   }
 
   const COLOURS = ["orange", "blue"];
+  /** Dots in piles; a high pile stands closer, so that it stays below the title. */
   function strip(stage, values, at, place) {
-    const bins = new Map();
-    values.forEach(({ v, label }) => {
-      const bin = Math.round(Math.min(6, Math.max(-6, v)) * 5);
-      const pile = bins.get(bin) || 0;
-      bins.set(bin, pile + 1);
-      stage.circle(place(bin / 5), at - 6 - 7 * pile, 3.4, { fill: COLOURS[label] });
+    const bins = values.map(({ v }) => Math.round(Math.min(6, Math.max(-6, v)) * 5));
+    const highest = Math.max(...bins.map((bin) => bins.filter((b) => b === bin).length));
+    const step = Math.min(7, 68 / highest);
+    values.forEach(({ label }, i) => {
+      const pile = bins.slice(0, i).filter((bin) => bin === bins[i]).length;
+      stage.circle(place(bins[i] / 5), at - 6 - step * pile, 3.4, { fill: COLOURS[label] });
     });
   }
 
