@@ -21,7 +21,7 @@ from bnlib.pytorch.doctor import (
     visit,
 )
 from bnlib.pytorch.doctor.__main__ import main
-from bnlib.pytorch.surgery import freeze, precise_statistics
+from bnlib.pytorch.surgery import MaskedBatchNorm1d, freeze, precise_statistics
 
 
 def draw(*shape, seed=0, scale=1.0):
@@ -408,6 +408,11 @@ def test_what_can_be_folded_is_told_for_deployment_only():
     model = trained(dense()).eval()
     assert ("foldable", "1") in found(model, purpose="deploy")
     assert "foldable" not in {c for c, _ in found(model, purpose="evaluate")}
+
+
+def test_a_norm_that_masks_may_be_given_padding():
+    model = nn.Sequential(MaskedBatchNorm1d(8))
+    assert "padding" not in {code for code, _ in found(model, ending([10, 7, 4, 3]))}
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.1])

@@ -122,8 +122,6 @@ class Seen:
         n, mean, var = rows.shape[1], rows.mean(1), rows.var(1, unbiased=False)
         self.values.append(n)
         self.means.append(mean)
-        if x.ndim == 3:
-            self.padded = max(self.padded, _padded(x))
         if self.mean is None or self.var is None:
             if self.count == 0:
                 self.mean, self.var, self.count = mean, var, n
@@ -390,7 +388,11 @@ def look(
         x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
         if not isinstance(module, _BatchNorm) or x is None or x.ndim < 2:
             return
-        seen.setdefault(names[module], Seen()).add(x)
+        known = seen.setdefault(names[module], Seen())
+        known.add(x)
+        # a class of somebody's own may take a mask
+        if x.ndim == 3 and type(module).__module__.startswith("torch."):
+            known.padded = max(known.padded, _padded(x))
         spread_there = x.numel() > x.shape[1]
         module.training = spread_there and purpose != "evaluate" and _useless(module)
 
