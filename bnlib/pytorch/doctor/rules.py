@@ -92,9 +92,12 @@ def _tiny(sight: Sight, name: str) -> Tensor | None:
     return tiny if float(tiny.double().mean()) > 0.5 else None
 
 
-def _will_move(sight: Sight, norm: _BatchNorm) -> bool:
-    """Say whether training is about to renew the stored statistics."""
-    return sight.purpose == "train" and norm.training
+def _young(sight: Sight, norm: _BatchNorm) -> bool:
+    """Say whether a training that has hardly begun will renew the statistics."""
+    steps, step = norm.num_batches_tracked, norm.momentum
+    if steps is None or not step or sight.purpose != "train":
+        return False
+    return norm.training and (1 - step) ** int(steps) > START_LEFT
 
 
 def _parameter(value: object) -> Tensor | None:
@@ -431,7 +434,7 @@ def momentum_too_small(sight: Sight) -> Found:
     """Find too few steps for the momentum."""
     for name, norm in sight.norms.items():
         steps, step = norm.num_batches_tracked, norm.momentum
-        if steps is None or step is None or (step > 0 and _will_move(sight, norm)):
+        if steps is None or step is None or _young(sight, norm):
             continue
         if ((n := int(steps)) == 0 and step > 0) or (step == 0 and not _at_start(norm)):
             continue
@@ -509,7 +512,7 @@ def statistics_off(sight: Sight) -> Found:
         )
         held = sight.model.training and not norm.training
         asked = held or sight.purpose in ("evaluate", "deploy")
-        if seen.count < 16 or (fresh and not asked) or _will_move(sight, norm):
+        if seen.count < 16 or (fresh and not asked) or _young(sight, norm):
             continue
         scale = (torch.minimum(seen.var, var.double()) + norm.eps).sqrt()
         off = (seen.mean - mean.double()).abs() / scale
