@@ -4,7 +4,7 @@ Two runs. In the first, dropout is on and the norms do not learn: it shows which
 stands before which. In the second everything is in evaluation mode: it shows what each
 norm is given, beside what it has stored. A norm whose statistics are useless, because
 they are those of the start or not finite, takes those of the batch there. Before an
-evaluation, half of a batch is run by itself too.
+evaluation, a batch is also run in another order, and half of it by itself.
 """
 
 from __future__ import annotations
@@ -285,18 +285,25 @@ def _padded(x: Tensor) -> float:
 
 
 def _company(run: Callable, model: nn.Module, x: Any) -> float:
-    """Return how far answers move, in their sd, without the other half of the batch."""
+    """Return how far answers move, in their sd, without the other half of the batch.
+
+    Answers that move with the order too are those of a sequence, or random.
+    """
     if not isinstance(x, Tensor) or x.ndim == 0 or (half := len(x) // 2) == 0:
         return 0.0
-    whole, part = run(model, x), run(model, x[:half])
-    if not (isinstance(whole, Tensor) and isinstance(part, Tensor)):
+    try:
+        answers = run(model, x), run(model, x.flip(0)), run(model, x[:half])
+    except (RuntimeError, ValueError, IndexError):
+        return 0.0  # made for batches of one size
+    if not all(isinstance(a, Tensor) and a.is_floating_point() for a in answers):
         return 0.0
-    if not whole.is_floating_point() or whole.ndim == 0:
+    whole, turned, part = (a.double() for a in answers)
+    if whole.ndim == 0 or len(whole) != len(x) or part.shape != whole[:half].shape:
         return 0.0
-    if len(whole) != len(x) or part.shape != whole[:half].shape:
+    move = float((whole[:half] - part).abs().max())
+    if move == 0 or float((whole - turned.flip(0)).abs().max()) > 0.1 * move:
         return 0.0
-    move = (whole[:half] - part).double().abs().max()
-    return float(move / whole.double().std()) if move > 0 else 0.0
+    return move / float(whole.std())
 
 
 @contextmanager
