@@ -21,7 +21,7 @@ from bnlib.pytorch.doctor import (
     visit,
 )
 from bnlib.pytorch.doctor.__main__ import main
-from bnlib.pytorch.surgery import freeze, precise_statistics
+from bnlib.pytorch.surgery import MaskedBatchNorm1d, freeze, precise_statistics
 
 
 def draw(*shape, seed=0, scale=1.0):
@@ -182,6 +182,71 @@ def grouped(groups):
     return nn.Sequential(nn.Linear(8, 16), nn.GroupNorm(groups, 16), nn.Linear(16, 4))
 
 
+class Forgetful(nn.Module):
+    """Has two norms, and calls both or one of them."""
+
+    def __init__(self, calls):
+        super().__init__()
+        self.first, self.second = nn.BatchNorm1d(8), nn.BatchNorm1d(8)
+        self.calls = calls
+
+    def forward(self, x):
+        return self.second(self.first(x)) if self.calls else self.first(x)
+
+
+class ByHand(nn.Module):
+    """A norm over the last axis: its variance in one pass, or in two."""
+
+    def __init__(self, passes):
+        super().__init__()
+        self.passes = passes
+
+    def forward(self, x):
+        mean = x.mean(-1, keepdim=True)
+        if self.passes == 2:
+            return (x - mean) / (
+                (x - mean).square().mean(-1, keepdim=True) + 1e-5
+            ).sqrt()
+        return (x - mean) / (x.square().mean(-1, keepdim=True) - mean**2 + 1e-5).sqrt()
+
+
+class Unregistered(nn.Module):
+    """Keeps a norm in a list, where eval() does not find it, or in a ModuleList."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layers = kind([nn.Linear(8, 8), nn.BatchNorm1d(8)])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def drawn(mean, n=16):
+    """Return a net whose gammas are drawn around a mean."""
+    model = dense(n=n)
+    for layer in (model[1], model[4]):
+        nn.init.normal_(layer.weight, mean, 0.02)
+    return model
+
+
+def ending(lengths):
+    """Return sequences of 10 positions, filled up with zeros."""
+    x = draw(len(lengths), 8, 10)
+    for row, length in zip(x, lengths, strict=True):
+        row[:, length:] = 0
+    return x
+
+
+def shifted(by):
+    return [draw(16, 8, seed=k) + by * k for k in range(4)]
+
+
+def normed():
+    return nn.Sequential(nn.BatchNorm1d(8))
+
+
 SICK = {
     "bias-before-norm": ("0", lambda: dense(bias=True), dense, {}),
     "dropout-before-norm": ("5", lambda: dense(nn.Dropout(0.5)), dense, {}),
@@ -230,6 +295,33 @@ SICK = {
     ),
     "dead-channels": ("1", lambda: partly_dead(True), lambda: partly_dead(False), {}),
     "huge-channels": ("1", lambda: big(1e6), lambda: big(10), {}),
+    "never-called": ("second", lambda: Forgetful(False), lambda: Forgetful(True), {}),
+    "gamma-around-zero": ("1", lambda: drawn(0.0), lambda: drawn(1.0), {}),
+    "company": (
+        "Unregistered",
+        lambda: Unregistered(list),
+        lambda: Unregistered(nn.ModuleList),
+        {"purpose": "evaluate"},
+    ),
+    "nan-made": (
+        "1",
+        lambda: nn.Sequential(nn.BatchNorm1d(8), ByHand(1)),
+        lambda: nn.Sequential(nn.BatchNorm1d(8), ByHand(2)),
+        {"sick": 300 + 0.01 * X, "healthy": 300 + 0.01 * X, "purpose": "evaluate"},
+    ),
+    "padding": (
+        "0",
+        normed,
+        normed,
+        {"sick": ending([10, 7, 4, 3]), "healthy": ending([10, 10, 9, 10])},
+    ),
+    "batches-apart": (
+        "0",
+        normed,
+        normed,
+        {"sick": shifted(3.0), "healthy": shifted(0.1)},
+    ),
+    "tiny-scale": ("0", normed, normed, {"sick": 1e-4 * X, "healthy": 0.1 * X}),
 }
 
 
@@ -318,6 +410,82 @@ def test_what_can_be_folded_is_told_for_deployment_only():
     assert "foldable" not in {c for c, _ in found(model, purpose="evaluate")}
 
 
+def test_a_norm_that_masks_may_be_given_padding():
+    model = nn.Sequential(MaskedBatchNorm1d(8))
+    assert "padding" not in {code for code, _ in found(model, ending([10, 7, 4, 3]))}
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.1])
+def test_a_norm_that_never_leaves_its_start_is_found(momentum):
+    model = with_norm(dense(), momentum=momentum)
+    found_codes = {code for code, _ in found(model, 5 + X, purpose="train")}
+    assert ("momentum" in found_codes) == (momentum == 0)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_norm_that_is_held_at_its_start_in_training_is_found(frozen):
+    model = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 2))
+    model[0].train(not frozen)
+    assert (("statistics-off", "0") in found(model, 5 + X, purpose="train")) == frozen
+
+
+def test_one_dry_run_before_training_is_no_fault():
+    model = trained(dense(), steps=1, scale=9.0)
+    assert found(model, purpose="train") == set()
+    assert {"momentum", "statistics-off"} <= {code for code, _ in found(model)}
+
+
+@pytest.mark.parametrize("width", [8, 9])
+def test_a_layer_norm_over_the_width_of_a_map_is_found(width):
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.LayerNorm(width))
+    assert (("norm-axis", "1") in found(model, draw(4, 3, 5, width))) == (width == 8)
+
+
+def test_gammas_of_zero_in_some_norms_are_meant():
+    model = drawn(0.0)
+    nn.init.ones_(model[1].weight)
+    assert "gamma-around-zero" not in {code for code, _ in found(model)}
+    for layer in (model[1], model[4]):
+        nn.init.zeros_(layer.weight)
+    assert "gamma-around-zero" not in {code for code, _ in found(model)}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_statistics_that_are_not_stored_are_told_before_an_evaluation(stored):
+    model = nn.Sequential(nn.BatchNorm1d(8, track_running_stats=stored)).eval()
+    assert ("company", "0") not in found(model, purpose="train")
+    assert (("company", "0") in found(model, purpose="evaluate")) != stored
+
+
+class Odd(nn.Module):
+    """Its answers change with half of the batch, and none is to blame."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.lstm = kind, nn.LSTM(8, 4, bidirectional=True)
+
+    def forward(self, x):
+        if self.kind == "random":
+            return nn.functional.dropout(x, 0.5, training=True)
+        if self.kind == "sequence":
+            return self.lstm(x)[0]
+        return x.view(64, 8)
+
+
+@pytest.mark.parametrize("kind", ["random", "sequence", "one size"])
+def test_answers_that_move_for_other_reasons_are_left_alone(kind):
+    assert found(Odd(kind), purpose="evaluate") == set()
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
+def test_the_optimizer_of_other_norms_is_looked_at(norm):
+    model = nn.Sequential(nn.Linear(8, 8), norm(8))
+    everything = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
+    assert found(model, optimizer=everything) == {("decay-on-norm", "1")}
+    first = torch.optim.SGD(model[0].parameters(), lr=0.1, weight_decay=0.1)
+    assert found(model, optimizer=first) == {("not-in-optimizer", "1")}
+
+
 def test_every_code_has_a_test():
     tested = {*SICK, "half-statistics", "decay-on-norm", "not-in-optimizer"}
     assert tested | {"not-synchronised", "foldable"} == set(codes())
@@ -341,7 +509,7 @@ def test_published_nets_are_healthy(build, parameters):
             module.momentum = None
     with torch.no_grad():
         model(x)  # now the statistics are those of the batch
-    assert [f for f in diagnose(model.eval(), x) if f.code == "statistics-off"] == []
+    assert diagnose(model.eval(), x, purpose="evaluate") == []
 
 
 @pytest.mark.parametrize("rms", [False, True])

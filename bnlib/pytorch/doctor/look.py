@@ -3,7 +3,8 @@
 Two runs. In the first, dropout is on and the norms do not learn: it shows which layer
 stands before which. In the second everything is in evaluation mode: it shows what each
 norm is given, beside what it has stored. A norm whose statistics are useless, because
-they are those of the start or not finite, takes those of the batch there.
+they are those of the start or not finite, takes those of the batch there. Before an
+evaluation, a batch is also run in another order, and half of it by itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -20,7 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
@@ -33,7 +37,14 @@ WEIGHTED = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
+NORMS = (
+    _BatchNorm,
+    _InstanceNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.LocalResponseNorm,
+)
 ACTIVATIONS = (
     nn.ReLU,
     nn.ReLU6,
@@ -86,6 +97,10 @@ class Seen:
         Values per channel, for each batch.
     mean, var : Tensor or None
         Of all its inputs in evaluation mode, in float64.
+    means : list of Tensor
+        Of each batch.
+    padded : float
+        Largest share of positions, in a batch of sequences, that only repeat the end.
     """
 
     calls: int = 0
@@ -98,12 +113,15 @@ class Seen:
     mean: Tensor | None = None
     var: Tensor | None = None
     count: int = 0
+    means: list[Tensor] = field(default_factory=list)
+    padded: float = 0.0
 
     def add(self, x: Tensor) -> None:
         """Merge the statistics of an input of shape (m, C, ...)."""
         rows = x.detach().double().transpose(0, 1).flatten(1)
         n, mean, var = rows.shape[1], rows.mean(1), rows.var(1, unbiased=False)
         self.values.append(n)
+        self.means.append(mean)
         if self.mean is None or self.var is None:
             if self.count == 0:
                 self.mean, self.var, self.count = mean, var, n
@@ -138,6 +156,12 @@ class Sight:
         Layers and norms that can be folded.
     single : dict of str to str
         Group and layer norms that get one value at a time, with the shape of the input.
+    across : dict of str to str
+        Layer norms behind a convolution that take the last axis for its channels.
+    nan : tuple of str or None
+        The first module that made nan, and what it got.
+    company : float
+        By how much answers in evaluation change without the other half of the batch.
     """
 
     model: nn.Module
@@ -149,6 +173,9 @@ class Sight:
     purpose: str | None
     pairs: list[tuple[str, str]] = field(default_factory=list)
     single: dict[str, str] = field(default_factory=dict)
+    across: dict[str, str] = field(default_factory=dict)
+    nan: tuple[str, str] | None = None
+    company: float = 0.0
 
 
 class _Flow(TorchFunctionMode):
@@ -163,6 +190,7 @@ class _Flow(TorchFunctionMode):
         self.drops: dict[int, frozenset[str]] = {}
         self.asked: dict[str, Tensor] = {}  # norm -> its input
         self.single: dict[str, str] = {}
+        self.across: dict[str, str] = {}
         self.dropout = ""  # name of the dropout module that runs
 
     def _tensors(self, *values: Any) -> list[Tensor]:
@@ -200,15 +228,26 @@ class _Flow(TorchFunctionMode):
         if _together(module, self._tensors(inputs)[0]) == 1:
             shape = tuple(self._tensors(inputs)[0].shape)
             self.single[self.names[module]] = f"an input of shape {shape}"
+        x = self._tensors(inputs)[0]
+        if type(module) is nn.LayerNorm:  # one derived from it may turn its input
+            self._across(module, x)
         if not isinstance(module, _BatchNorm):
             return
         seen = self.seen.setdefault(self.names[module], Seen())
         seen.calls += 1
-        x = self._tensors(inputs)[0]
         seen.before, seen.layer = self.maker.get(id(x), ("other", ""))
         seen.dropouts += tuple(sorted(self.drops.get(id(x), frozenset())))
         seen.axes = x.ndim
         self.asked[self.names[module]] = x
+
+    def _across(self, module: nn.LayerNorm, x: Tensor) -> None:
+        """Note a layer norm that takes the width of a convolution for its channels."""
+        _, name = self.maker.get(id(x), ("", ""))
+        layer = {n: m for m, n in self.names.items()}.get(name)
+        size = module.normalized_shape
+        if isinstance(layer, _ConvNd) and size == (layer.out_channels,):
+            words = f"{size[0]} channels of {name!r} on axis 1"
+            self.across[self.names[module]] = f"{words}, the norm on axis {x.ndim - 1}"
 
     def after(self, module: nn.Module, _: Any, out: Any) -> None:
         """Note what made a tensor."""
@@ -236,6 +275,35 @@ def _together(module: nn.Module, x: Tensor) -> int:
     if isinstance(module, nn.LayerNorm):
         return math.prod(module.normalized_shape)
     return 0
+
+
+def _padded(x: Tensor) -> float:
+    """Return the share of positions of sequences (m, C, L) that repeat their end."""
+    same = (x == x[:, :, -1:]).all(1).flip(1).long()
+    length = same.cumprod(1).sum(1) - 1  # the last position is itself
+    return float(length.sum()) / same.numel()
+
+
+def _company(run: Callable, model: nn.Module, x: Any) -> float:
+    """Return how far answers move, in their sd, without the other half of the batch.
+
+    Answers that move with the order too are those of a sequence, or random.
+    """
+    if not isinstance(x, Tensor) or x.ndim == 0 or (half := len(x) // 2) == 0:
+        return 0.0
+    try:
+        answers = run(model, x), run(model, x.flip(0)), run(model, x[:half])
+    except (RuntimeError, ValueError, IndexError):
+        return 0.0  # made for batches of one size
+    if not all(isinstance(a, Tensor) and a.is_floating_point() for a in answers):
+        return 0.0
+    whole, turned, part = (a.double() for a in answers)
+    if whole.ndim == 0 or len(whole) != len(x) or part.shape != whole[:half].shape:
+        return 0.0
+    move = float((whole[:half] - part).abs().max())
+    if move == 0 or float((whole - turned.flip(0)).abs().max()) > 0.1 * move:
+        return 0.0
+    return move / float(whole.std())
 
 
 @contextmanager
@@ -290,13 +358,21 @@ def inputs_of(data: Any, most: int, whole: bool = False) -> list[Any]:
     return batches
 
 
+def _idle(*_: Any) -> None:
+    pass
+
+
+def _finite(*tensors: Tensor) -> bool:
+    return all(bool(torch.isfinite(t).all()) for t in tensors)
+
+
 def _useless(norm: _BatchNorm) -> bool:
     """Say whether the stored statistics are still the start, or are not finite."""
     mean, var, steps = norm.running_mean, norm.running_var, norm.num_batches_tracked
     if mean is None or var is None:
         return False
     fresh = steps is not None and int(steps) == 0
-    return fresh or not bool(torch.isfinite(mean).all() and torch.isfinite(var).all())
+    return fresh or not _finite(mean, var)
 
 
 def look(
@@ -319,13 +395,32 @@ def look(
         x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
         if not isinstance(module, _BatchNorm) or x is None or x.ndim < 2:
             return
-        seen.setdefault(names[module], Seen()).add(x)
+        known = seen.setdefault(names[module], Seen())
+        known.add(x)
+        # a class of somebody's own may take a mask
+        if x.ndim == 3 and type(module).__module__.startswith("torch."):
+            known.padded = max(known.padded, _padded(x))
         spread_there = x.numel() > x.shape[1]
         module.training = spread_there and purpose != "evaluate" and _useless(module)
 
-    def spread(module: nn.Module, _: Any, out: Any) -> None:
-        if isinstance(module, WEIGHTED) and isinstance(out, Tensor):
+    made_nan: list[tuple[str, str]] = []
+
+    def after(
+        number: int, module: nn.Module, inputs: tuple[Any, ...], out: Any
+    ) -> None:
+        if isinstance(module, WEIGHTED) and isinstance(out, Tensor) and number == 0:
             spreads.append(float(out.detach().double().std()))
+        got, gave = (
+            [t for t in _pytree.tree_leaves(v) if isinstance(t, Tensor)]
+            for v in (inputs, out)
+        )
+        if (
+            not made_nan
+            and got
+            and _finite(*got)
+            and any(t.isnan().any() for t in gave)
+        ):
+            made_nan.append((names[module], f"batch {number} of {len(batches)}"))
 
     with untouched(model):
         for module in names:
@@ -337,9 +432,14 @@ def look(
         for module in names:
             module.training = False
         for number, batch in enumerate(batches):
-            after = spread if number == 0 else (lambda *_: None)
-            with hooked(model, measure, after):
+            with hooked(model, measure, partial(after, number)):
                 run(model, batch)
+        company = 0.0
+        if purpose in ("evaluate", "deploy"):
+            for module in names:
+                module.training = False
+            with hooked(model, _idle, _idle):  # without hooks torch takes a fast path
+                company = _company(run, model, batches[0])
     return Sight(
         model,
         norms,
@@ -349,4 +449,7 @@ def look(
         optimizer,
         purpose,
         single=flow.single,
+        across=flow.across,
+        nan=next(iter(made_nan), None),
+        company=company,
     )

@@ -24,6 +24,10 @@ START_LEFT = 0.1  # weight of the start in the running statistics
 MEAN_OFF, RATIO_OFF, CHANNELS_OFF = 1.0, 3.0, 0.1
 CLOSE = 0.2  # in sd, and for the logarithm of a ratio of variances
 HUGE = 1e4
+PADDED = 0.2  # share of positions
+APART = 0.5  # share of the variance that lies between batches
+SMALL_GAMMA = 0.2
+COMPANY = 0.01  # in sd of the answers
 SIGNAL = 100.0  # growth or decay of the signal over a net without norms
 
 
@@ -62,6 +66,38 @@ def _fits(norm: _BatchNorm, seen: Seen | None) -> bool:
     off = (seen.mean - mean.double()).abs() / (seen.var + norm.eps).sqrt()
     ratio = (seen.var + norm.eps) / (var.double() + norm.eps)
     return bool(off.median() < CLOSE and ratio.log().abs().median() < CLOSE)
+
+
+def _at_start(norm: _BatchNorm) -> bool:
+    """Say whether the stored statistics are exactly mean 0 and variance 1."""
+    mean, var = norm.running_mean, norm.running_var
+    if mean is None or var is None:
+        return False
+    return bool((mean == 0).all() and (var == 1).all())
+
+
+def _scaled(sight: Sight) -> dict[str, nn.Module]:
+    """Return every norm of any kind, by name."""
+    modules = sight.model.named_modules()
+    return {n or type(m).__name__: m for n, m in modules if isinstance(m, NORMS)}
+
+
+def _tiny(sight: Sight, name: str) -> Tensor | None:
+    """Return which channels vary by less than eps, if they are more than half."""
+    seen, eps = sight.seen[name], sight.norms[name].eps
+    if seen.mean is None or seen.var is None or seen.count < 16:
+        return None
+    varies = seen.var > 1e-10 * seen.mean**2  # beyond what rounding does
+    tiny = varies & (seen.var < eps)
+    return tiny if float(tiny.double().mean()) > 0.5 else None
+
+
+def _young(sight: Sight, norm: _BatchNorm) -> bool:
+    """Say whether a training that has hardly begun will renew the statistics."""
+    steps, step = norm.num_batches_tracked, norm.momentum
+    if steps is None or not step or sight.purpose != "train":
+        return False
+    return norm.training and (1 - step) ** int(steps) > START_LEFT
 
 
 def _parameter(value: object) -> Tensor | None:
@@ -127,13 +163,12 @@ def odd_order(sight: Sight) -> Found:
     "norm-axis",
     WARNING,
     "17d_mind_shapes_and_numbers#clinic-batch-axis",
-    "a linear layer puts its features on the last axis, and the norm takes axis 1 for "
-    "its channels",
-    "move the features to axis 1 for the norm and back, or use a norm over the last "
-    "axis",
+    "the layer before the norm puts its features on another axis than the norm takes",
+    "move the axis for the norm and back, or use a norm over the axis of the features",
 )
 def norm_axis(sight: Sight) -> Found:
-    """Find a norm behind a linear layer whose output has more than two axes."""
+    """Find batch norm on axis 1 of a linear layer, layer norm over a map's width."""
+    yield from sight.across.items()
     for name, seen in sight.seen.items():
         if seen.before == "weights" and seen.axes > 2:
             layer = sight.model.get_submodule(seen.layer)
@@ -209,6 +244,42 @@ def signal_lost(sight: Sight) -> Found:
         yield layers[-1], f"{words}the last of {len(sight.spreads)}"
 
 
+@rule(
+    "never-called",
+    NOTE,
+    "17e_check_the_neighbours#clinic-never-called",
+    "the model holds this norm, and no batch reaches it",
+    "call it in forward, or take it out of the model",
+)
+def never_called(sight: Sight) -> Found:
+    """Find a batch norm that did not run."""
+    for name in sight.norms:
+        if name not in sight.seen:
+            yield name, f"0 calls in {sight.batches} batches"
+
+
+@rule(
+    "gamma-around-zero",
+    WARNING,
+    "17e_check_the_neighbours#clinic-zero-gamma",
+    "every norm multiplies by small numbers of both signs, and little of the signal is "
+    "left",
+    "start gamma at 1: normal_(1.0, 0.02), not normal_(0.0, 0.02)",
+)
+def gamma_around_zero(sight: Sight) -> Found:
+    """Find gammas that were all drawn around 0."""
+    gammas = {n: m.weight.detach() for n, m in sight.norms.items() if m.affine}
+
+    def drawn(gamma: Tensor) -> bool:
+        negative = float((gamma < 0).double().mean())
+        small = float(gamma.abs().max()) < SMALL_GAMMA
+        return len(gamma) >= 4 and small and 0.1 < negative < 0.9
+
+    if gammas and all(drawn(gamma) for gamma in gammas.values()):
+        for name, gamma in gammas.items():
+            yield name, f"gamma between {gamma.min():.2g} and {gamma.max():.2g}"
+
+
 # --- modes ----------------------------------------------------------------------------
 
 
@@ -226,6 +297,26 @@ def training_mode(sight: Sight) -> Found:
     for name, norm in sight.norms.items():
         if evaluating and norm.training:
             yield name, f"training=True, purpose {sight.purpose}"
+
+
+@rule(
+    "company",
+    WARNING,
+    "17e_check_the_neighbours#clinic-unregistered",
+    "in evaluation mode an answer still depends on the other examples of the batch",
+    "store statistics (track_running_stats=True), give training=self.training to "
+    "functions, keep layers where eval() finds them (nn.ModuleList)",
+)
+def company(sight: Sight) -> Found:
+    """Find answers that change with the batch after eval()."""
+    if sight.purpose not in ("evaluate", "deploy"):
+        return
+    bare = [name for name, norm in sight.norms.items() if norm.running_mean is None]
+    for name in bare:
+        yield name, "no statistics are stored"
+    if not bare and sight.company > COMPANY:
+        words = f"without half of the batch answers move by {sight.company:.2g} sd"
+        yield type(sight.model).__name__, words
 
 
 @rule(
@@ -263,6 +354,25 @@ def not_finite(sight: Sight) -> Found:
             bad = int((~torch.isfinite(value)).sum())
             if bad:
                 yield name, f"{bad} of {value.numel()} values of {key} are nan or inf"
+
+
+@rule(
+    "nan-made",
+    ERROR,
+    "17e_check_the_neighbours#clinic-huge-channels",
+    "finite values go in and nan comes out, which spreads to everything behind",
+    "look for a root, a logarithm or a division there: a variance is a mean square of "
+    "the differences to the mean, not a difference of two large numbers",
+)
+def nan_made(sight: Sight) -> Found:
+    """Find the first module that makes nan, if no stored value explains it."""
+    if sight.nan is None:
+        return
+    name, batch = sight.nan
+    module = dict(sight.model.named_modules()).get(name, sight.model)
+    stored = (*module.parameters(), *module.buffers())
+    if all(bool(torch.isfinite(value).all()) for value in stored):
+        yield name, f"in {batch}"
 
 
 @rule(
@@ -324,7 +434,9 @@ def momentum_too_small(sight: Sight) -> Found:
     """Find too few steps for the momentum."""
     for name, norm in sight.norms.items():
         steps, step = norm.num_batches_tracked, norm.momentum
-        if steps is None or step is None or (n := int(steps)) == 0:
+        if steps is None or step is None or _young(sight, norm):
+            continue
+        if ((n := int(steps)) == 0 and step > 0) or (step == 0 and not _at_start(norm)):
             continue
         left = (1 - step) ** n
         if left > START_LEFT and not _fits(norm, sight.seen.get(name)):
@@ -398,7 +510,9 @@ def statistics_off(sight: Sight) -> Found:
         fresh = norm.num_batches_tracked is not None and not int(
             norm.num_batches_tracked
         )
-        if seen.count < 16 or (fresh and sight.purpose not in ("evaluate", "deploy")):
+        held = sight.model.training and not norm.training
+        asked = held or sight.purpose in ("evaluate", "deploy")
+        if seen.count < 16 or (fresh and not asked) or _young(sight, norm):
             continue
         scale = (torch.minimum(seen.var, var.double()) + norm.eps).sqrt()
         off = (seen.mean - mean.double()).abs() / scale
@@ -416,6 +530,68 @@ def statistics_off(sight: Sight) -> Found:
 
 
 @rule(
+    "padding",
+    NOTE,
+    "17c_look_at_the_batch#clinic-padding",
+    "what fills up short sequences enters the statistics, which then depend on the "
+    "lengths in a batch",
+    "take the statistics of what is data only: a mask",
+)
+def padding(sight: Sight) -> Found:
+    """Find sequences that end in many equal positions."""
+    for name, seen in sight.seen.items():
+        if seen.padded > PADDED:
+            yield (
+                name,
+                f"{seen.padded:.0%} of the positions repeat the end of a sequence",
+            )
+
+
+@rule(
+    "batches-apart",
+    WARNING,
+    "17c_look_at_the_batch#clinic-batches-apart",
+    "the statistics of one batch are not those of the next, and the running ones fit "
+    "none of them",
+    "shuffle the loader; or norms that do not look at the batch",
+)
+def batches_apart(sight: Sight) -> Found:
+    """Find batches whose means differ more than the values within them."""
+    for name, seen in sight.seen.items():
+        means, var = seen.means, seen.var
+        if sight.purpose in ("evaluate", "deploy") or not sight.norms[name].training:
+            continue
+        if (
+            len(means) < 3
+            or seen.calls > 1
+            or var is None
+            or min(seen.values) < FEW_VALUES
+        ):
+            continue
+        between = torch.stack(means).var(0, unbiased=False)
+        share = float((between / (var + sight.norms[name].eps)).median())
+        if share > APART:
+            yield name, f"{share:.0%} of the variance lies between the batches"
+
+
+@rule(
+    "tiny-scale",
+    WARNING,
+    "17d_mind_shapes_and_numbers#clinic-tiny-scale",
+    "the variance is smaller than eps, so that the norm divides by eps and does not "
+    "normalize",
+    "scale the input, or lower eps",
+)
+def tiny_scale(sight: Sight) -> Found:
+    """Find norms whose channels mostly vary, but by less than eps."""
+    for name, seen in sight.seen.items():
+        tiny, eps = _tiny(sight, name), sight.norms[name].eps
+        if tiny is not None and seen.var is not None:
+            words = f"{int(tiny.sum())} of {len(tiny)} channels have variances below"
+            yield name, f"{words} eps={eps:g}, median {float(seen.var.median()):.2g}"
+
+
+@rule(
     "dead-channels",
     WARNING,
     "17e_check_the_neighbours#clinic-dead-channels",
@@ -428,6 +604,8 @@ def dead_channels(sight: Sight) -> Found:
         if seen.var is None or seen.count < 16:
             continue
         dead = int((seen.var < 1e-3 * sight.norms[name].eps).sum())
+        if (tiny := _tiny(sight, name)) is not None:
+            dead = int((~tiny & (seen.var < sight.norms[name].eps)).sum())
         if dead:
             yield (
                 name,
@@ -477,7 +655,7 @@ def decay_on_norm(sight: Sight) -> Found:
         for p in group["params"]
         if group.get("weight_decay")
     }
-    for name, norm in sight.norms.items():
+    for name, norm in _scaled(sight).items():
         found = {decayed[id(p)] for p in norm.parameters() if id(p) in decayed}
         if found:
             yield name, f"weight_decay {max(found):g} on gamma or beta"
@@ -495,7 +673,7 @@ def not_in_optimizer(sight: Sight) -> Found:
     if sight.optimizer is None:
         return
     known = {id(p) for g in sight.optimizer.param_groups for p in g["params"]}
-    for name, norm in sight.norms.items():
+    for name, norm in _scaled(sight).items():
         missing = [
             key
             for key, p in norm.named_parameters()
