@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bnlib.pytorch.doctor import rules  # noqa: F401  they enter what they find
 from bnlib.pytorch.doctor.clinic import visit
+from bnlib.pytorch.doctor.complaints import ERROR, NOTE, RULES, WARNING
 from bnlib.pytorch.doctor.look import inputs_of, look, untouched
-from bnlib.pytorch.doctor.rules import ERROR, NOTE, RULES, WARNING
 from bnlib.pytorch.surgery import foldable
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "pages",
     "visit",
 ]
+# In the order of the clinic's pages, not of the imports above.
+IN_ORDER = dict(sorted(RULES.items(), key=lambda rule: rule[1].page.partition("#")[0]))
 PURPOSES = (None, "train", "evaluate", "deploy")
 
 
@@ -64,7 +67,7 @@ class Finding(NamedTuple):
 
 def codes() -> dict[str, str]:
     """Return each code with its reason."""
-    return {code: complaint.reason for code, complaint in RULES.items()}
+    return {code: complaint.reason for code, complaint in IN_ORDER.items()}
 
 
 def pages() -> dict[str, str]:
@@ -74,7 +77,7 @@ def pages() -> dict[str, str]:
         page, anchor = place.split("#")
         return f"chapters/{page}.html#{anchor}"
 
-    return {code: address(complaint.page) for code, complaint in RULES.items()}
+    return {code: address(complaint.page) for code, complaint in IN_ORDER.items()}
 
 
 def diagnose(
@@ -127,7 +130,7 @@ def diagnose(
     order, places = [ERROR, WARNING, NOTE], pages()
     found = [
         Finding(code, c.severity, layer, evidence, c.reason, c.fix, places[code])
-        for code, c in RULES.items()
+        for code, c in IN_ORDER.items()
         for layer, evidence in c.rule(sight)
     ]
     return sorted(found, key=lambda f: order.index(f.severity))
